@@ -1,0 +1,47 @@
+"""Look into the training of a neural network from inside a notebook.
+
+The names below are loaded when they are first used: importing the analysis core needs no widget package.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Recorder": "runs.recorder",
+    "Run": "runs.run",
+    "Evaluator": "core.evaluator",
+    "LagrangePath": "core.family",
+    "LinearPath": "core.family",
+    "QuadraticPath": "core.family",
+    "Measurement": "results",
+    "PathResult": "results",
+    "MovementTable": "results",
+    "load": "results",
+    "iter_path": "experiments.paths",
+    "iter_paths": "experiments.paths",
+    "iter_training": "experiments.paths",
+    "measure_path": "experiments.paths",
+    "measure_training": "experiments.paths",
+    "measure_movement": "experiments.movement",
+    "LeNet": "demo",
+    "load_demo": "demo",
+    "PathExplorer": "widgets.path_explorer",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

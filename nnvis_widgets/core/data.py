@@ -1,0 +1,232 @@
+"""The samples of an evaluation, in one fixed order, read through the data set and never through a shuffling loader.
+
+May import: torch, numpy, core.states. Iterating a ``DataLoader`` would draw from the global random state and start worker
+processes, so only its data set, its collate function and, where it is a fixed subset, its sampler's indices are used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    default_collate,
+)
+
+_MEGABYTE = 2**20
+CACHE_BYTES = 2048 * _MEGABYTE
+
+
+class DataError(ValueError):
+    """Data that cannot be measured on: empty, of unequal lengths, random, or changed between two reads."""
+
+
+class Samples:
+    """`n` samples in batches, always the same ones in the same order.
+
+    The order is a seeded random permutation, stratified by class where the labels can be read without reading the data:
+    its first m samples are then a stratified subset for every m, so subsets are nested and partial sums are unbiased.
+    """
+
+    def __init__(self, data: Any, *, samples: int | None, seed: int, batch_size: int | str, device: torch.device):
+        self._read, size, labels = _reader(data)
+        if size == 0:
+            raise DataError("data: there are no samples in it")
+        if samples is not None and not (isinstance(samples, int) and 1 <= samples <= size):
+            raise DataError(f"samples: a whole number from 1 to {size} (the size of the data), received {samples!r}")
+        self.stratified = labels is not None
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(size) if labels is None else stratified_order(labels, rng)
+        self.order = order[:samples]
+        self.n = len(self.order)
+        probe = self._read(self.order[: min(self.n, 2)])
+        self.batch_size = _batch_size(batch_size, _bytes(probe) // min(self.n, 2), self.n, device)
+        self._cache: dict[int, Any] = {}
+        self._cached = 0
+        self._digests: dict[int, str] = {}
+        self.batch(0)
+        if _digest(self._read(self._indices(0))) != self._digests[0]:
+            raise DataError(
+                "data: two reads of the same samples differ (random augmentation?), so points could not be compared. "
+                "Pass the data set without random transforms, or the tensors of one read"
+            )
+
+    def __len__(self) -> int:
+        return -(-self.n // self.batch_size)
+
+    def size(self, number: int) -> int:
+        """Return how many samples batch `number` holds."""
+        return len(self._indices(number))
+
+    def batch(self, number: int) -> Any:
+        """Return batch `number`, as collated, on the CPU or wherever the user's tensors are."""
+        if number in self._cache:
+            return self._cache[number]
+        batch = self._read(self._indices(number))
+        digest = _digest(batch)
+        if self._digests.setdefault(number, digest) != digest:
+            raise DataError(
+                f"data: samples {self._indices(number)[:3].tolist()}... changed between two reads; points measured before and after "
+                "could not be compared. Pass data that stays the same"
+            )
+        size = _bytes(batch)
+        if self._cached + size <= CACHE_BYTES:
+            self._cache[number] = batch
+            self._cached += size
+        return batch
+
+    def digest(self, batches: int) -> str:
+        """Return a digest of the first `batches` batches, which must have been read."""
+        total = hashlib.blake2b(digest_size=16)
+        for number in range(batches):
+            total.update(self._digests[number].encode())
+        return total.hexdigest()
+
+    def _indices(self, number: int) -> np.ndarray:
+        return self.order[number * self.batch_size : (number + 1) * self.batch_size]
+
+
+def stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a random order whose every prefix holds the classes in nearly their shares."""
+    key = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        key[members] = (np.arange(len(members)) + rng.random(len(members))) / len(members)
+    return np.argsort(key, kind="stable")
+
+
+def move(batch: Any, device: torch.device) -> Any:
+    """Return a batch with its tensors on the device; dictionaries, lists and tuples keep their type."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        moved = {key: move(value, device) for key, value in batch.items()}
+        return moved if type(batch) is dict else type(batch)(moved)  # type: ignore[call-arg]
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(move(value, device) for value in batch))
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(move(value, device) for value in batch)
+    return batch
+
+
+def _reader(data: Any):
+    """Return a function from indices to a collated batch, the number of samples, and the class labels or None."""
+    if isinstance(data, DataLoader):
+        return _loader_reader(data)
+    if isinstance(data, (tuple, list)) and data and all(isinstance(part, (Tensor, np.ndarray)) for part in data):
+        tensors = [torch.as_tensor(part) for part in data]
+        lengths = {len(tensor) if tensor.ndim else 0 for tensor in tensors}
+        if len(lengths) != 1:
+            raise DataError(f"data: tensors of one length, received shapes {[tuple(t.shape) for t in tensors]}")
+
+        def read_tensors(indices: np.ndarray):
+            index = torch.as_tensor(indices)
+            return [tensor[index.to(tensor.device)] for tensor in tensors]
+
+        return read_tensors, lengths.pop(), _labels(tensors[1] if len(tensors) > 1 else None)
+    if isinstance(data, IterableDataset):
+        raise DataError("data: an iterable data set has no fixed order; collect it once, e.g. torch.utils.data.default_collate(list(it))")
+    if isinstance(data, Dataset) or (hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (str, Mapping))):
+        return _dataset_reader(data, default_collate)
+    raise DataError(f"data: a DataLoader, a Dataset, or a tuple of tensors (inputs, targets); received {type(data).__name__}")
+
+
+def _dataset_reader(dataset: Any, collate: Any):
+    def read(indices: np.ndarray):
+        return collate([dataset[int(i)] for i in indices])
+
+    return read, len(dataset), _dataset_labels(dataset)
+
+
+def _loader_reader(loader: DataLoader):
+    if isinstance(loader.dataset, IterableDataset):
+        return _reader(loader.dataset)
+    if loader.batch_sampler is None or type(loader.batch_sampler) is not torch.utils.data.BatchSampler:
+        raise DataError(
+            "data: this loader makes its own batches, which cannot be put in a fixed order; pass its data set, loader.dataset"
+        )
+    sampler = loader.sampler
+    dataset: Any = loader.dataset
+    if isinstance(sampler, SubsetRandomSampler):
+        dataset = Subset(dataset, sorted(int(i) for i in sampler.indices))
+    elif isinstance(sampler, RandomSampler):
+        if sampler.replacement or len(sampler) != len(dataset):
+            raise DataError("data: the loader draws with replacement or only a part; pass loader.dataset or a Subset of it")
+    elif not isinstance(sampler, SequentialSampler):
+        raise DataError(
+            f"data: a loader with a {type(sampler).__name__} visits samples in its own way; pass loader.dataset, or a "
+            "torch.utils.data.Subset of the samples to measure on"
+        )
+    return _dataset_reader(dataset, loader.collate_fn)
+
+
+def _dataset_labels(dataset: Any) -> np.ndarray | None:
+    if isinstance(dataset, Subset):
+        labels = _dataset_labels(dataset.dataset)
+        return None if labels is None else labels[np.asarray(dataset.indices, dtype=int)]
+    if isinstance(dataset, torch.utils.data.TensorDataset):
+        return _labels(dataset.tensors[1] if len(dataset.tensors) > 1 else None)
+    for name in ("targets", "labels"):
+        labels = _labels(getattr(dataset, name, None))
+        if labels is not None and len(labels) == len(dataset):
+            return labels
+    return None
+
+
+def _labels(values: Any) -> np.ndarray | None:
+    if values is None:
+        return None
+    try:
+        labels = torch.as_tensor(values).detach().cpu().numpy()
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return labels if labels.ndim == 1 and labels.dtype.kind in "iub" and len(labels) else None
+
+
+def _batch_size(wanted: int | str, sample_bytes: int, n: int, device: torch.device) -> int:
+    """A megabyte of inputs stays in a CPU's cache; a GPU wants more. At least about eight batches, for partial results."""
+    if wanted != "auto":
+        if not (isinstance(wanted, int) and not isinstance(wanted, bool) and wanted >= 1):
+            raise DataError(f"batch_size: 'auto' or a whole number of at least 1, received {wanted!r}")
+        return min(wanted, n)
+    room, most = (_MEGABYTE, 1024) if device.type == "cpu" else (64 * _MEGABYTE, 4096)
+    fits = min(max(room // max(sample_bytes, 1), 1), most)
+    return min(fits, max(64, -(-n // 8)), n)
+
+
+def _leaves(batch: Any):
+    if isinstance(batch, Mapping):
+        for key in batch:
+            yield from _leaves(batch[key])
+    elif isinstance(batch, (list, tuple)):
+        for part in batch:
+            yield from _leaves(part)
+    else:
+        yield batch
+
+
+def _bytes(batch: Any) -> int:
+    return sum(leaf.numel() * leaf.element_size() for leaf in _leaves(batch) if isinstance(leaf, Tensor))
+
+
+def _digest(batch: Any) -> str:
+    total = hashlib.blake2b(digest_size=16)
+    for leaf in _leaves(batch):
+        if isinstance(leaf, Tensor):
+            flat = leaf.detach().cpu().contiguous().reshape(-1)
+            total.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
+            total.update(memoryview((flat.view(torch.uint8) if flat.numel() else flat).numpy()))
+        else:
+            total.update(repr(leaf).encode())
+    return total.hexdigest()

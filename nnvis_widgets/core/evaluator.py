@@ -1,0 +1,388 @@
+"""The measuring instrument: one model, one set of samples, one loop over points and batches.
+
+May import: torch, numpy, the rest of core, results. Everything that is measured goes through `Evaluator.sweep`: points are
+rows of coefficients of a `WeightFamily`, and the loop is batch-major, so after each batch every point has an unbiased
+estimate on the same samples.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import __version__
+from ..results import Measurement
+from .batchnorm import BatchNorm
+from .data import Samples, move
+from .family import WeightFamily
+from .replica import Forward, Replica
+from .scope import Scope
+from .scoring import Score, Scorer
+from .states import Layout, State, StateError, digest, snapshot
+from .tally import Tally
+
+HEARTBEAT = 0.2  # seconds between yields, at most the time of one point on one batch more
+_KEEP_BYTES = 512 * 2**20
+_CALIBRATION = 2048
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What has been measured so far: one `Tally` for each quantity, over the rows asked for."""
+
+    tallies: dict[str, Tally]
+    n: int
+    fraction: float
+    batches: int
+
+
+class Evaluator:
+    """Measures the loss and the metrics of a model, at any weights, on fixed samples.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Read once, never written. `measure()` without a state measures the weights it has at that moment.
+    data : DataLoader, Dataset, or tuple of Tensor
+        A shuffling loader is read through its data set, in a fixed order.
+    loss : callable, optional
+        ``loss(output, target)``, one value per sample (n,) or a scalar mean. Default: cross-entropy.
+    metrics : dict of str to callable, optional
+        ``metric(output, target)`` -> (n,). Default: accuracy for class targets.
+    forward : callable, optional
+        ``forward(model, batch)`` -> (output, target). Default: ``model(batch[0]), batch[1]``.
+    device : str or torch.device
+        "auto" is CUDA when there is one, else the CPU.
+    batch_size : int or "auto"
+        "auto": a megabyte of inputs on the CPU, at least eight batches where these hold 64 samples.
+    samples : int, optional
+        Measure on this many samples: nested subsets, stratified by class where labels are known.
+    batchnorm : {"auto", "final", "interpolate", "recalibrate", "batch"}
+        Running statistics between checkpoints, see `nnvis_widgets.core.batchnorm`. Checkpoints keep their own.
+    calibration : like `data`, optional
+        Training inputs for "recalibrate" (2048 of them are used); without them `data` is used and the results say so.
+    compile : {"auto", True, False}
+        True runs the forward pass through ``torch.compile``; "auto" is False at present. Recorded in every result.
+    grad : bool
+        True for losses and models that differentiate inside their forward pass.
+    name : str
+        Which split the data are, as shown in results.
+    seed : int
+        Order of the samples.
+
+    Raises
+    ------
+    ValueError
+        Data, loss, labels, device or policy that cannot be measured with; the message names what would work.
+
+    Examples
+    --------
+    >>> model = nn.Linear(3, 2)
+    >>> data = torch.randn(5, 3), torch.tensor([0, 1, 1, 0, 1])
+    >>> Evaluator(model, data, device="cpu").measure().n
+    5
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Any,
+        *,
+        loss: Score | None = None,
+        metrics: Mapping[str, Score] | None = None,
+        forward: Forward | None = None,
+        device: str | torch.device = "auto",
+        batch_size: int | str = "auto",
+        samples: int | None = None,
+        batchnorm: str = "auto",
+        calibration: Any = None,
+        compile: bool | str = "auto",
+        grad: bool = False,
+        name: str = "test",
+        seed: int = 0,
+    ):
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model: a torch.nn.Module, received {type(model).__name__}")
+        if compile not in ("auto", True, False):
+            raise ValueError(f"compile: 'auto', True or False, received {compile!r}")
+        self.model, self.name, self.seed = model, name, seed
+        self.device = _device(device)
+        self.compiled = compile is True
+        self._samples = Samples(data, samples=samples, seed=seed, batch_size=batch_size, device=self.device)
+        self._own_data = calibration is None
+        self._replica = Replica(model, forward, self.device, grad, self.compiled)
+        output, target, order = self._probe()
+        self._scorer = Scorer(loss, metrics, output, target, self._samples.size(0))
+        self._scorer.check_labels(output, target)
+        calibrating = self._samples
+        if self.layout.statistics and calibration is not None:
+            size = len(calibration.dataset if hasattr(calibration, "dataset") else calibration)
+            size = len(calibration[0]) if isinstance(calibration, (tuple, list)) else size
+            calibrating = Samples(
+                calibration, samples=min(_CALIBRATION, size), seed=seed, batch_size=self._samples.batch_size, device=self.device
+            )
+        self._batchnorm = BatchNorm(batchnorm, self._replica, calibrating, order)
+
+    @property
+    def layout(self) -> Layout:
+        """Names, shapes and kinds of the model's parameters and buffers."""
+        return self._replica.layout
+
+    @property
+    def n(self) -> int:
+        """Number of samples that a complete measurement covers."""
+        return self._samples.n
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """Names of what is measured: "loss" and the metrics."""
+        return self._scorer.names
+
+    def batchnorm_policy(self, scope: Scope | None = None) -> str:
+        """Return the words for the BatchNorm policy in force for a scope."""
+        return self._batchnorm.describe(self._batchnorm.resolve(scope), self._own_data)
+
+    def measure(self, state: State | None = None) -> Measurement:
+        """Return loss and metrics with standard errors at a state (default: the model's present weights).
+
+        Parameters
+        ----------
+        state : mapping of str to Tensor, optional
+            A ``state_dict()`` of the model; its own buffers are used.
+
+        Returns
+        -------
+        Measurement
+            ``loss`` is the mean over `n` samples, ``loss_se`` = s / sqrt(n).
+        """
+        state = snapshot(self.model) if state is None else state
+        family = self.family(None, [state], background=state)
+        for sweep in self.sweep(family, [[1.0]], policy="stored"):
+            measured = sweep
+        tallies = measured.tallies
+        metrics = {name: float(t.mean[0]) for name, t in tallies.items() if name != "loss"}
+        errors = {name: float(t.se[0]) for name, t in tallies.items() if name != "loss"}
+        return Measurement(
+            loss=float(tallies["loss"].mean[0]),
+            loss_se=float(tallies["loss"].se[0]),
+            metrics=metrics,
+            metrics_se=errors,
+            n=measured.n,
+            provenance=self.provenance(family, measured, policy="stored"),
+        )
+
+    def observe(self, state: State | None = None) -> tuple[Tensor, Tensor]:
+        """Return the outputs and the targets of every sample at a state, on the CPU, in the evaluator's sample order."""
+        state = self.layout.check(snapshot(self.model) if state is None else state, "state")
+        buffers = self._replica.buffers(state)
+        parts = []
+        for number in range(len(self._samples)):
+            answer = self._replica(state, buffers, move(self._samples.batch(number), self.device))
+            parts.append(tuple(part.detach().cpu() for part in answer))
+        return torch.cat([output for output, _ in parts]), torch.cat([target for _, target in parts])
+
+    def family(self, scope: Any, anchors: Sequence[State], background: State) -> WeightFamily:
+        """Return the family of this model's weights that is affine in `anchors` inside the scope."""
+        parsed = Scope.parse(scope, self.layout)
+        checked = [self.layout.check(anchor, "state") for anchor in anchors] if isinstance(anchors, (list, tuple)) else anchors
+        return WeightFamily(self.layout, parsed, checked, self.layout.check(background, "background"))
+
+    def sweep(
+        self, family: WeightFamily, rows: Any, *, reference: int | None = None, policy: str | None = None
+    ) -> Iterator[Sweep]:
+        """Yield sums of loss and metrics at rows of coefficients: after each batch, and at least every 0.2 seconds.
+
+        Parameters
+        ----------
+        family : WeightFamily
+            Anchors in a list are combined on the device, batch by batch. Any other sequence (checkpoints on disk) is
+            visited point by point.
+        rows : array_like, shape (K, number of anchors)
+        reference : int, optional
+            The row that paired differences are taken to.
+        policy : str, optional
+            BatchNorm policy in place of the evaluator's own.
+
+        Yields
+        ------
+        Sweep
+            Complete batches only; within the first batch, points not yet measured are NaN. The last one is the answer.
+        """
+        rows = np.asarray(rows, dtype=float)
+        policy = policy or self._batchnorm.resolve(family.scope)
+        points = _Points(self._replica, self._batchnorm, family, rows, policy)
+        batches, names = len(self._samples), self._scorer.names
+        order = coarse_to_fine(len(rows), reference)
+        point_major = not isinstance(family.anchors, list)
+        tallies = {name: Tally(len(rows)) for name in names}
+        references: dict[int, list[np.ndarray]] = {}
+        tiles = (
+            [(number, [k]) for k in order for number in range(batches)]
+            if point_major
+            else [(number, order) for number in range(batches)]
+        )
+        done, total, last = 0, len(rows) * batches, time.monotonic()
+        complete = 0
+        for number, ks in tiles:
+            batch = move(self._samples.batch(number), self.device)
+            pending: list[tuple[int, list[Tensor]]] = []
+            for k in ks:
+                pending.append((k, self._score(points, k, batch, number)))
+                done += 1
+                if time.monotonic() - last > HEARTBEAT and not point_major:
+                    if number == 0:
+                        self._flush(pending, number, tallies, references, reference)
+                    yield Sweep(tallies, self._samples.size(0) if not number else complete, done / total, max(number, 1))
+                    last = time.monotonic()
+            self._flush(pending, number, tallies, references, reference)
+            if point_major:
+                if number == batches - 1 or time.monotonic() - last > HEARTBEAT:
+                    yield Sweep(tallies, self.n, done / total, batches)
+                    last = time.monotonic()
+            else:
+                complete += self._samples.size(number)
+                references.pop(number, None)
+                yield Sweep(tallies, complete, done / total, number + 1)
+                last = time.monotonic()
+
+    def provenance(self, family: WeightFamily, sweep: Sweep, *, policy: str | None = None) -> dict[str, Any]:
+        """Return what it takes to repeat a measurement: data, weights, policy, numerics and versions."""
+        policy = policy or self._batchnorm.resolve(family.scope)
+        anchors = family.anchors
+        return {
+            "split": self.name,
+            "n": sweep.n,
+            "samples": self.n,
+            "seed": self.seed,
+            "stratified": self._samples.stratified,
+            "batchnorm": self._batchnorm.describe(policy, self._own_data),
+            "loss": self._scorer.loss_name,
+            "scope": family.scope.name,
+            "dtype": ", ".join(sorted({str(d).removeprefix("torch.") for d in self._replica.dtypes.values()})),
+            "device": str(self.device),
+            "batch_size": self._samples.batch_size,
+            "compiled": self.compiled,
+            "threads": torch.get_num_threads(),
+            "data": self._samples.digest(sweep.batches),
+            "weights": [digest(anchor) for anchor in anchors] if isinstance(anchors, list) else [],
+            "background": digest(family.background),
+            "versions": {"nnvis_widgets": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        }
+
+    def updated(self, provenance: dict[str, Any], sweep: Sweep) -> dict[str, Any]:
+        """Return provenance for more of the same sweep: only the samples covered differ."""
+        return {**provenance, "n": sweep.n, "data": self._samples.digest(sweep.batches)}
+
+    def _score(self, points: _Points, k: int, batch: Any, number: int) -> list[Tensor]:
+        output, target = points.outputs(k, batch)
+        if k == 0:
+            self._scorer.check_labels(output, target)
+        with torch.enable_grad() if self._replica.grad else torch.inference_mode():
+            return self._scorer(output, target, self._samples.size(number))
+
+    def _flush(
+        self,
+        pending: list[tuple[int, list[Tensor]]],
+        number: int,
+        tallies: dict[str, Tally],
+        references: dict[int, list[np.ndarray]],
+        reference: int | None,
+    ) -> None:
+        if not pending:
+            return
+        rows = np.array([k for k, _ in pending])
+        for q, tally in enumerate(tallies.values()):
+            values = torch.stack([scores[q] for _, scores in pending]).to("cpu", torch.float64).numpy()
+            weights = np.ones(values.shape[1]) if values.ndim == 2 else np.array([float(self._samples.size(number))])
+            values = values.reshape(len(rows), -1)
+            if reference is not None and reference in rows:
+                references.setdefault(number, []).append(values[list(rows).index(reference)])
+            paired = references[number][q] if reference is not None else None
+            tally.add(values, weights, paired, rows)
+        pending.clear()
+
+    def _probe(self) -> tuple[Any, Any, list[str]]:
+        """Return outputs and targets of the first batch and the order of the modules; refuse a model that is random."""
+        state = snapshot(self.model)
+        parameters = {name: state[name].to(self.device) for name in self.layout.shapes}
+        buffers = self._replica.buffers(state)
+        batch = move(self._samples.batch(0), self.device)
+        before = torch.get_rng_state()
+        order = self._replica.call_order(parameters, buffers, batch)
+        output, target = self._replica(parameters, buffers, batch)
+        again, _ = self._replica(parameters, buffers, batch)
+        if not torch.equal(before, torch.get_rng_state()):
+            torch.set_rng_state(before)
+            raise StateError(
+                "model: its forward pass draws from torch's global random state even in eval mode, so points could not be compared "
+                "and your random state would move. Give it fixed noise through forward=lambda model, batch: ..."
+            )
+        if isinstance(output, Tensor) and not torch.allclose(output, again, rtol=1e-4, atol=1e-6, equal_nan=True):
+            raise StateError("model: two passes over the same batch with the same weights differ, so points could not be compared")
+        return output, target, order
+
+
+class _Points:
+    """The weights and buffers of each row on the device; kept when they fit, made again for each batch otherwise."""
+
+    def __init__(self, replica: Replica, batchnorm: BatchNorm, family: WeightFamily, rows: np.ndarray, policy: str):
+        self._replica, self._batchnorm, self._family, self._rows, self._policy = replica, batchnorm, family, rows, policy
+        lazy = not isinstance(family.anchors, list)
+        self._placed = family if lazy else family.on(replica.device, replica.dtypes)
+        size = sum(family.layout.shapes[name].numel() for name in family.scope.tensors) * 4
+        self._room = 1 if lazy else len(rows) if size * len(rows) <= _KEEP_BYTES else 0
+        self._weights: dict[int, dict[str, Tensor]] = {}
+        self._buffers: dict[int, dict[str, Tensor]] = {}
+
+    def outputs(self, k: int, batch: Any) -> tuple[Any, Any]:
+        parameters = self._weights.get(k)
+        if parameters is None:
+            moved = self._placed.moved(self._rows[k])
+            parameters = {name: moved.get(name, self._placed.background[name]) for name in self._family.layout.shapes}
+            parameters = {name: tensor.to(self._replica.device) for name, tensor in parameters.items()}
+            if self._room == 1:
+                self._weights.clear()
+                self._buffers.clear()
+            if self._room:
+                self._weights[k] = parameters
+        if k not in self._buffers:
+            self._buffers[k] = self._batchnorm.buffers(self._policy, self._family, self._rows[k], parameters)
+        return self._batchnorm.outputs(self._policy, parameters, self._buffers[k], batch)
+
+
+def coarse_to_fine(points: int, first: int | None = None) -> list[int]:
+    """Return 0..points-1 in an order whose every prefix is spread over the range; `first`, if given, comes first.
+
+    Examples
+    --------
+    >>> coarse_to_fine(5)
+    [0, 4, 2, 1, 3]
+    """
+    order = dict.fromkeys([] if first is None else [first])
+    order.update(dict.fromkeys((0, points - 1)))
+    step = points - 1
+    while step > 1:
+        half = step / 2
+        order.update(dict.fromkeys(round(half + i * step) for i in range(round((points - 1) / step))))
+        step = half
+    order.update(dict.fromkeys(range(points)))
+    return [k for k in order if 0 <= k < points]
+
+
+def _device(wanted: str | torch.device) -> torch.device:
+    if str(wanted) == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise ValueError(f"device: 'auto' or one of {', '.join(there)}; received {str(wanted)!r} ({str(error).splitlines()[0]})") from None
+    return device

@@ -1,0 +1,211 @@
+"""Affine families of weights, and the paths that are drawn through checkpoints.
+
+May import: torch, numpy, core.states, core.scope. Every experiment is a `WeightFamily` and some rows of coefficients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .scope import Scope
+from .states import Layout, State, StateError
+
+KNOT_TOLERANCE = 1e-12
+
+
+@dataclass(frozen=True)
+class WeightFamily:
+    """Weights that are affine in a few coefficients.
+
+    ``theta(c) = sum_k c[k] * anchors[k]`` inside the scope, and the background outside of it. A row with a single 1 gives
+    the stored tensors themselves, bit for bit.
+
+    Attributes
+    ----------
+    layout : Layout
+    scope : Scope
+    anchors : sequence of State
+        Read when needed, so a recorded run (checkpoints on disk) can be the anchors.
+    background : State
+        The weights outside the scope, and the buffers that are no running statistics.
+    """
+
+    layout: Layout
+    scope: Scope
+    anchors: Sequence[State]
+    background: State
+
+    def parameters(self, row: Sequence[float]) -> dict[str, Tensor]:
+        """Return every parameter of the model at one row of coefficients, under its canonical name."""
+        weights = {name: self.background[name] for name in self.layout.shapes}
+        weights.update(self.moved(row))
+        return weights
+
+    def moved(self, row: Sequence[float]) -> dict[str, Tensor]:
+        """Return the tensors of the scope at one row of coefficients."""
+        terms = [(float(c), self.anchors[k]) for k, c in enumerate(row) if c != 0.0]
+        moved = {}
+        for name, index in self.scope.tensors.items():
+            parts = [(c, anchor[name]) for c, anchor in terms]
+            if index is None:
+                moved[name] = combine(parts, self.background[name])
+            else:
+                tensor = self.background[name].clone(memory_format=torch.contiguous_format)
+                picked = [(c, part.reshape(-1)[index.to(part.device)]) for c, part in parts]
+                flat = tensor.view(-1)
+                flat[index.to(tensor.device)] = combine(picked, flat[index.to(tensor.device)]).to(tensor.dtype)
+                moved[name] = tensor
+        return moved
+
+    def on(self, device: torch.device, dtypes: Mapping[str, torch.dtype]) -> WeightFamily:
+        """Return the same family with the tensors that it combines on a device, in the model's types (float32 at least)."""
+
+        def place(name: str, tensor: Tensor) -> Tensor:
+            dtype = dtypes.get(name, tensor.dtype)
+            return tensor.to(device=device, dtype=torch.promote_types(dtype, torch.float32)
+                             if dtype in (torch.float16, torch.bfloat16) else dtype)
+
+        anchors = [{name: place(name, anchor[name]) for name in self.scope.tensors} for anchor in self.anchors]
+        background = {name: place(name, tensor) for name, tensor in self.background.items()}
+        return WeightFamily(self.layout, self.scope, anchors, background)
+
+
+def combine(parts: Sequence[tuple[float, Tensor]], like: Tensor) -> Tensor:
+    """Return ``sum c * tensor`` over `parts`; zeros like `like` for an empty sum.
+
+    A single term with coefficient 1 is that tensor itself. Where the coefficients sum to one and the tensors are equal,
+    the sum is that tensor too: weights that did not move get no rounding noise.
+    """
+    if not parts:
+        return torch.zeros_like(like)
+    first = parts[0][1]
+    if len(parts) == 1 and parts[0][0] == 1.0:
+        return first
+    if abs(sum(c for c, _ in parts) - 1.0) < KNOT_TOLERANCE and all(torch.equal(first, t) for _, t in parts[1:]):
+        return first
+    total = first.to(torch.promote_types(first.dtype, torch.float32)) * parts[0][0]
+    for c, tensor in parts[1:]:
+        total.add_(tensor.to(total.dtype), alpha=c)
+    return total
+
+
+class LagrangePath:
+    """The polynomial of lowest degree through checkpoints: ``theta(a) = sum_k lambda_k(a) states[k]``.
+
+    Parameters
+    ----------
+    states : sequence of State
+        At least two checkpoints of one model.
+    positions : sequence of float, optional
+        Where on the path each one lies; the first is 0, the last is 1, ascending. Default: equally spaced.
+
+    Examples
+    --------
+    >>> path = LagrangePath([{"w": torch.zeros(1)}, {"w": torch.ones(1)}])
+    >>> float(path.state_at(0.25)["w"])
+    0.25
+    """
+
+    kind = "lagrange"
+
+    def __init__(self, states: Sequence[State], positions: Sequence[float] | None = None):
+        self.states = list(states)
+        if len(self.states) < 2:
+            raise ValueError(f"states: a path needs at least two checkpoints, received {len(self.states)}")
+        knots = np.linspace(0.0, 1.0, len(self.states)) if positions is None else np.asarray(positions, dtype=float)
+        if knots.shape != (len(self.states),):
+            raise ValueError(f"positions: one number for each of the {len(self.states)} states, received {positions!r}")
+        if knots[0] != 0.0 or knots[-1] != 1.0 or not np.all(np.diff(knots) > 0):
+            raise ValueError(f"positions: ascending from 0 to 1, received {knots.tolist()}")
+        self.positions = tuple(float(knot) for knot in knots)
+        layout = Layout.of_state(self.states[0])
+        for number, state in enumerate(self.states[1:], 2):
+            layout.check(state, f"state {number} of the path")
+
+    def coefficients(self, alpha: float) -> np.ndarray:
+        """Return the Lagrange basis at `alpha`, shape (number of states,); exactly one-hot within 1e-12 of a knot."""
+        knots = np.asarray(self.positions)
+        at = np.flatnonzero(np.abs(knots - alpha) <= KNOT_TOLERANCE)
+        if len(at):
+            return np.eye(len(knots))[at[0]]
+        basis = np.ones(len(knots))
+        for k, knot in enumerate(knots):
+            others = np.delete(knots, k)
+            basis[k] = np.prod((alpha - others) / (knot - others))
+        return basis
+
+    def state_at(self, alpha: float) -> dict[str, Tensor]:
+        """Return the state at `alpha`: a stored state at a knot, else interpolated parameters with the end's buffers."""
+        if not np.isfinite(alpha):
+            raise ValueError(f"alpha: a finite number, received {alpha!r}")
+        row = self.coefficients(float(alpha))
+        if np.count_nonzero(row) == 1 and row.max() == 1.0:
+            return dict(self.states[int(row.argmax())])
+        layout = Layout.of_state(self.states[-1])
+        family = WeightFamily(layout, Scope.parse(None, layout), self.states, self.states[-1])
+        moved = {**self.states[-1], **family.moved(row)}
+        moved.update({alias: moved[name] for alias, name in layout.aliases.items()})
+        return {name: tensor.to(self.states[-1][name].dtype) for name, tensor in moved.items()}
+
+
+class LinearPath(LagrangePath):
+    """The straight line ``(1 - a) start + a end`` (Goodfellow, Vinyals and Saxe, 2015)."""
+
+    kind = "linear"
+
+    def __init__(self, start: State, end: State):
+        super().__init__([start, end])
+
+    def coefficients(self, alpha: float) -> np.ndarray:
+        return np.array([1.0 - alpha, alpha]) if 0.0 != alpha != 1.0 else super().coefficients(alpha)
+
+
+class QuadraticPath(LagrangePath):
+    """The parabola through start, mid and end, with mid at `mid_at` (Nemcova, 2021: 0.5)."""
+
+    kind = "quadratic"
+
+    def __init__(self, start: State, mid: State, end: State, mid_at: float = 0.5):
+        if not 0.0 < mid_at < 1.0:
+            raise ValueError(f"mid_at: between 0 and 1, received {mid_at!r}")
+        super().__init__([start, mid, end], [0.0, mid_at, 1.0])
+
+
+def check_alphas(alphas: Any, positions: Sequence[float]) -> np.ndarray:
+    """Return alphas as a float64 vector, each within 1e-12 of a knot moved onto it.
+
+    Raises
+    ------
+    ValueError
+        Not a non-empty vector of finite numbers.
+    """
+    try:
+        values = np.array(alphas, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"alphas: a vector of numbers, received {alphas!r}") from None
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError(f"alphas: a non-empty vector such as numpy.linspace(0, 1, 41), received shape {values.shape}")
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"alphas: finite numbers only, received {values[~np.isfinite(values)][0]} among {values.size}")
+    for knot in positions:
+        values[np.abs(values - knot) <= KNOT_TOLERANCE] = knot
+    return values
+
+
+def check_states(layout: Layout, states: Sequence[State], what: str) -> list[dict[str, Tensor]]:
+    """Return the states under the model's names; refuse other names, other shapes and NaN at a knot."""
+    checked = [layout.check(state, f"{what} {number}") for number, state in enumerate(states, 1)]
+    for number, state in enumerate(checked, 1):
+        for name in layout.shapes:
+            if not torch.isfinite(state[name]).all():
+                raise StateError(
+                    f"{what} {number}: {name!r} holds NaN or infinity; a path through a diverged checkpoint is not defined. "
+                    "Take an earlier checkpoint"
+                )
+    return checked

@@ -1,0 +1,177 @@
+"""A private copy of the user's model, called as a function of its weights.
+
+May import: torch, core.states, core.data. The user's model is read once and never written; every call gets weights and
+buffers as arguments.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _NormBase
+
+from .data import DataError, move
+from .states import Layout, StateError, unwrap
+
+Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
+
+
+class Replica:
+    """The user's forward pass on one device, in eval mode.
+
+    Attributes
+    ----------
+    layout : Layout
+    norms : dict of str to Module
+        Normalisation layers that keep running statistics, by name.
+    """
+
+    def __init__(self, model: nn.Module, forward: Forward | None, device: torch.device, grad: bool, compiled: bool = False):
+        model = unwrap(model)
+        self.layout = Layout.of(model)
+        _refuse_split(model)
+        try:
+            replica = copy.deepcopy(model)
+        except RuntimeError as error:
+            raise StateError(
+                f"model: it cannot be copied ({error}). Old-style weight_norm keeps a computed tensor in the module; "
+                "torch.nn.utils.parametrizations.weight_norm does not"
+            ) from error
+        for parameter in replica.parameters():
+            parameter.grad = None
+        self._model = replica.to(device).eval().requires_grad_(False)
+        self.device = device
+        self._caller = _Caller(self._model, forward or default_forward)
+        self.grad = grad
+        self._call = torch.compile(self._plain_call) if compiled else self._plain_call
+        self.norms = {
+            name: module
+            for name, module in self._model.named_modules()
+            if isinstance(module, _NormBase) and module.running_mean is not None
+        }
+        self.dtypes = {name: p.dtype for name, p in self._model.named_parameters()}
+        persistent = set(self.layout.buffers)
+        self._buffers = {name: b.dtype for name, b in self._model.named_buffers() if name in persistent}
+
+    def buffers(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return a state's buffers on this device, each once, in the model's types."""
+        return {name: state[name].to(self.device, dtype) for name, dtype in self._buffers.items()}
+
+    def __call__(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batch: Any) -> tuple[Any, Any]:
+        """Return outputs and targets of a batch that is on this device, with these weights."""
+        tensors = {f"model.{name}": parameters[name].to(dtype) for name, dtype in self.dtypes.items()}
+        tensors.update({f"model.{name}": buffer for name, buffer in buffers.items()})
+        with self._exact(), torch.enable_grad() if self.grad else torch.inference_mode():
+            return self._call(tensors, batch)
+
+    def _plain_call(self, tensors: dict[str, Tensor], batch: Any) -> tuple[Any, Any]:
+        return functional_call(self._caller, tensors, (batch,))
+
+    def batch_statistics(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batch: Any) -> tuple[Any, Any]:
+        """Return outputs and targets with the normalisation layers using the batch's own mean and variance."""
+        with self._training(None):
+            return self(parameters, {name: b.clone() for name, b in buffers.items()}, batch)
+
+    def recalibrated(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batches: Any) -> dict[str, Tensor]:
+        """Return buffers whose running statistics are cumulative averages over `batches` with these weights.
+
+        The same number as ``torch.optim.swa_utils.update_bn`` leaves in a model.
+        """
+        fresh = {name: buffer.clone() for name, buffer in buffers.items()}
+        for name in self.norms:
+            fresh[f"{name}.running_mean"].zero_()
+            fresh[f"{name}.running_var"].fill_(1)
+            if f"{name}.num_batches_tracked" in fresh:
+                fresh[f"{name}.num_batches_tracked"].zero_()
+        for batch in batches:
+            with self._training("cumulative"):
+                self(parameters, fresh, move(batch, self.device))
+        return fresh
+
+    def call_order(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batch: Any) -> list[str]:
+        """Return module names in the order in which one forward pass enters them, repeats included."""
+        order: list[str] = []
+        hooks = [
+            module.register_forward_pre_hook(lambda _m, _i, name=name: order.append(name))
+            for name, module in self._model.named_modules()
+        ]
+        try:
+            self(parameters, buffers, batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return order
+
+    @contextmanager
+    def _training(self, momentum: str | None) -> Iterator[None]:
+        kept = {name: norm.momentum for name, norm in self.norms.items()}
+        for norm in self.norms.values():
+            norm.train()
+            if momentum == "cumulative":
+                norm.momentum = None
+        try:
+            yield
+        finally:
+            for name, norm in self.norms.items():
+                norm.eval()
+                norm.momentum = kept[name]
+
+    def _exact(self):
+        """Full float32 products and repeatable kernels on CUDA, where cuDNN would round to TF32 by default."""
+        if self.device.type != "cuda":
+            return nullcontext()
+        return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+
+
+class _Caller(nn.Module):
+    """Lets `functional_call` put weights in while the user's own function calls the model."""
+
+    def __init__(self, model: nn.Module, forward: Forward):
+        super().__init__()
+        self.model = model
+        self._forward = forward
+
+    def forward(self, batch: Any) -> tuple[Any, Any]:
+        answer = self._forward(self.model, batch)
+        if not (isinstance(answer, tuple) and len(answer) == 2):
+            raise TypeError(f"forward: must return (output, target), received {type(answer).__name__}")
+        return _tensor(answer[0]), answer[1]
+
+
+def default_forward(model: nn.Module, batch: Any) -> tuple[Any, Any]:
+    """Return ``model(batch[0]), batch[1]``."""
+    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+        raise DataError(
+            f"data: a batch is expected to be (inputs, targets), received {type(batch).__name__}. Say how to use it with "
+            "forward=lambda model, batch: (model(batch['image']), batch['label'])"
+        )
+    return model(batch[0]), batch[1]
+
+
+def _tensor(output: Any) -> Any:
+    """Unpack the usual containers of a single output: `.logits`, ['logits'], a one-element tuple."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(getattr(output, "logits", None), Tensor):
+        return output.logits
+    if isinstance(output, Mapping) and isinstance(output.get("logits"), Tensor):
+        return output["logits"]
+    if isinstance(output, (tuple, list)) and len(output) == 1:
+        return _tensor(output[0])
+    return output
+
+
+def _refuse_split(model: nn.Module) -> None:
+    devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
+    if any(device.type == "meta" for device in devices):
+        raise StateError("model: some of its weights are on the meta device and have no values: load them first")
+    if len(devices) > 1:
+        raise StateError(f"model: its weights lie on {len(devices)} devices ({', '.join(sorted(map(str, devices)))}); move it to one")
+    if not any(True for _ in model.parameters()):
+        raise StateError("model: it has no parameters")

@@ -1,0 +1,187 @@
+"""Which weights an experiment moves: the whole model, a layer, a tensor, single weights, or a union of these.
+
+May import: torch, core.states.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .states import Layout, State
+
+
+class ScopeError(ValueError):
+    """A scope that names nothing, or more than one thing, of the model."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A selection of weights.
+
+    Attributes
+    ----------
+    name : str
+        Canonical description, e.g. ``"model"``, ``"fc1"``, ``"conv1.weight[0, 0, 1, 2]"``, ``"fc1 + fc2"``.
+    level : str
+        ``"model"``, ``"layer"`` (one module, or all below it), ``"tensor"``, ``"element"`` or ``"union"``.
+    tensors : dict of str to (Tensor or None)
+        Parameter names; None for the whole tensor, else the flat indices (int64, ascending) that are selected.
+    """
+
+    name: str
+    level: str
+    tensors: dict[str, Tensor | None]
+
+    @classmethod
+    def parse(cls, spec: Any, layout: Layout) -> Scope:
+        """Return the scope that `spec` means for a model with this layout.
+
+        Parameters
+        ----------
+        spec : None, str, (str, index) or a list of these
+            None: every parameter. ``"fc1"``: the parameters that this module itself owns. ``"layer4.*"``: all below it.
+            ``"fc1.weight"``: one tensor. ``("conv1.weight", (0, 0, 1, 2))``: one weight. A list: the union.
+
+        Raises
+        ------
+        ScopeError
+            Unknown or ambiguous name (close names are listed), index out of range, or weights that cannot be interpolated.
+        """
+        if isinstance(spec, Scope):
+            return spec
+        if spec is None:
+            floating = {name: None for name in layout.shapes if _is_floating(layout.dtypes[name])}
+            return cls("model", "model", dict(floating))
+        if isinstance(spec, str):
+            return _named(spec, layout)
+        if isinstance(spec, tuple) and len(spec) == 2 and isinstance(spec[0], str) and not isinstance(spec[1], str):
+            return _element(spec[0], spec[1], layout)
+        if isinstance(spec, (list, tuple, set, frozenset)):
+            if not spec:
+                raise ScopeError("scope: an empty list selects nothing; None selects the whole model")
+            return _union([cls.parse(part, layout) for part in spec])
+        raise ScopeError(
+            f"scope: expected None, a name such as 'fc1' or 'fc1.weight', ('fc1.weight', (0, 3)), or a list of these; "
+            f"received {spec!r}"
+        )
+
+    def count(self, layout: Layout) -> int:
+        """Return how many single weights are selected."""
+        return sum(
+            layout.shapes[name].numel() if index is None else len(index) for name, index in self.tensors.items()
+        )
+
+    def take(self, state: State) -> list[Tensor]:
+        """Return the selected weights of a state: whole tensors, or 1-D tensors of single weights."""
+        return [
+            state[name] if index is None else state[name].reshape(-1)[index.to(state[name].device)]
+            for name, index in self.tensors.items()
+        ]
+
+
+def _is_floating(dtype: torch.dtype) -> bool:
+    return dtype.is_floating_point or dtype.is_complex
+
+
+def _named(spec: str, layout: Layout) -> Scope:
+    spec_name = layout.aliases.get(spec, spec)
+    layers = layout.layers
+    if spec == "*":
+        return Scope.parse(None, layout)
+    if spec.endswith(".*"):
+        prefix = spec[:-1]
+        return _whole(spec, "layer", [name for name in layout.shapes if name.startswith(prefix)], layout)
+    if spec_name in layout.shapes:
+        return _whole(spec_name, "tensor", [spec_name], layout)
+    if spec in layers:
+        return _whole(spec, "layer", layers[spec], layout)
+    below = [name for name in layout.shapes if name.startswith(f"{spec}.")]
+    if below:
+        raise ScopeError(
+            f"scope: the module {spec!r} owns no parameters itself; {spec + '.*'!r} selects all {len(below)} tensors below it"
+        )
+    tied = [alias for alias in layout.aliases if alias.startswith(f"{spec}.")]
+    if tied:
+        raise ScopeError(
+            f"scope: all parameters of {spec!r} are tied to {sorted({layout.aliases[a] for a in tied})}: name those"
+        )
+    if spec in layout.buffers:
+        raise ScopeError(f"scope: {spec!r} is a buffer; buffers follow the evaluator's BatchNorm policy, not a path")
+    raise _unknown(spec, layout)
+
+
+def _unknown(spec: str, layout: Layout) -> ScopeError:
+    known = [*layout.layers, *layout.shapes]
+    close = difflib.get_close_matches(spec, known, n=3, cutoff=0.4)
+    hint = f"did you mean {', '.join(map(repr, close))}?" if close else f"layers: {', '.join(map(repr, layout.layers))}"
+    return ScopeError(f"scope: the model has no layer or parameter {spec!r}; {hint}")
+
+
+def _whole(name: str, level: str, tensors: Iterable[str], layout: Layout) -> Scope:
+    tensors = list(tensors)
+    if not tensors:
+        raise _unknown(name, layout)
+    for tensor in tensors:
+        if not _is_floating(layout.dtypes[tensor]):
+            raise ScopeError(f"scope: {tensor!r} has type {layout.dtypes[tensor]}, which cannot be interpolated")
+    return Scope(name, level, {tensor: None for tensor in tensors})
+
+
+def _element(name: str, index: Any, layout: Layout) -> Scope:
+    tensor = layout.aliases.get(name, name)
+    if tensor not in layout.shapes:
+        if name in layout.layers:
+            raise ScopeError(
+                f"scope: a single weight needs its tensor, one of {', '.join(map(repr, layout.layers[name]))}; "
+                f"received the layer {name!r}"
+            )
+        raise _unknown(name, layout)
+    _whole(tensor, "tensor", [tensor], layout)
+    shape = layout.shapes[tensor]
+    try:
+        position = tuple(int(i) for i in index) if isinstance(index, Sequence) else (int(index.__index__()),)
+    except (AttributeError, TypeError, ValueError):
+        raise ScopeError(f"scope: the index of a weight is a tuple of whole numbers; received {index!r}") from None
+    if len(position) != len(shape) or not all(0 <= i < size for i, size in zip(position, shape, strict=True)):
+        last = tuple(size - 1 for size in shape)
+        raise ScopeError(
+            f"scope: {tensor!r} has shape {tuple(shape)}, so its indices run from {(0,) * len(shape)} to {last}; "
+            f"received {position}"
+        )
+    flat = 0
+    for i, size in zip(position, shape, strict=True):
+        flat = flat * size + i
+    return Scope(f"{tensor}[{', '.join(map(str, position))}]", "element", {tensor: torch.tensor([flat])})
+
+
+def _union(parts: list[Scope]) -> Scope:
+    if len(parts) == 1:
+        return parts[0]
+    tensors: dict[str, Tensor | None] = {}
+    for part in parts:
+        for name, index in part.tensors.items():
+            have = tensors.get(name, index)
+            both = None if have is None or index is None else torch.unique(torch.cat([have, index]))
+            tensors[name] = both
+    return Scope(" + ".join(part.name for part in parts), "union", tensors)
+
+
+def element_index(flat: int, shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the index of the `flat`-th weight of a tensor of this shape, row-major.
+
+    Examples
+    --------
+    >>> element_index(11, (2, 3, 4))
+    (0, 2, 3)
+    """
+    position = []
+    for size in reversed(shape):
+        flat, i = divmod(flat, size)
+        position.append(i)
+    return tuple(reversed(position))

@@ -1,0 +1,88 @@
+"""How far the weights have travelled: the model, each layer, each tensor.
+
+May import: core, results, numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core.scope import Scope
+from ..core.states import Layout, RunLike, distances
+from ..results import MovementTable
+
+COLUMNS = ("distance", "relative_distance", "rms", "arc_length", "tortuosity", "cosine", "rho", "eta")
+
+
+def iter_movement(
+    run: RunLike, scopes: Sequence[Any] | None = None, *, layout: Layout | None = None, start: int = 0, mid: int | None = None, end: int = -1
+) -> Iterator[float]:
+    """Yield the share of the checkpoints that have been read; the generator's return value is the `MovementTable`."""
+    layout = layout or run.layout  # type: ignore[attr-defined]
+    first, last = range(len(run))[start], range(len(run))[end]
+    if last <= first:
+        raise ValueError(f"start, end: two checkpoints in the order of training, received {start} and {end} of {len(run)}")
+    wanted: list[Any] = [None, *(s for layer, names in layout.layers.items() for s in _layer_scopes(layer, names, layout))]
+    parsed = [Scope.parse(scope, layout) for scope in (wanted if scopes is None else scopes)]
+    states = {index: layout.check(run[index].state, f"checkpoint {index}") for index in {first, last, first if mid is None else mid}}
+    arcs = np.zeros(len(parsed))
+    before = states[first]
+    for index in range(first + 1, last + 1):
+        state = layout.check(run[index].state, f"checkpoint {index}")
+        for row, scope in enumerate(parsed):
+            arcs[row] += distances(scope.take(before), scope.take(state))["distance"]
+        before = state
+        yield (index - first) / (last - first)
+    columns: dict[str, list[float]] = {name: [] for name in COLUMNS}
+    for row, scope in enumerate(parsed):
+        middle = scope.take(states[mid]) if mid is not None else None
+        moved = distances(scope.take(states[first]), scope.take(states[last]), middle)
+        moved["arc_length"] = float(arcs[row])
+        moved["tortuosity"] = arcs[row] / moved["distance"] if moved["distance"] else np.nan
+        for name in COLUMNS:
+            columns[name].append(moved.get(name, np.nan))
+    return MovementTable(  # type: ignore[return-value]
+        scopes=[scope.name for scope in parsed],
+        levels=[scope.level for scope in parsed],
+        parameter_count=np.array([scope.count(layout) for scope in parsed]),
+        checkpoints=last - first + 1,
+        **{name: np.array(values) for name, values in columns.items()},
+    )
+
+
+def measure_movement(
+    run: RunLike, scopes: Sequence[Any] | None = None, *, layout: Layout | None = None, start: int = 0, mid: int | None = None, end: int = -1
+) -> MovementTable:
+    """Return how far each scope has travelled between two checkpoints of a run.
+
+    Parameters
+    ----------
+    run : Run
+    scopes : sequence, optional
+        Default: the model, each layer, each tensor.
+    layout : Layout, optional
+        ``evaluator.layout``; default: as far as the run knows it.
+    start, end : int
+        Indices of checkpoints.
+    mid : int, optional
+        With it, rho and eta of the mid checkpoint are given (METHODS: timing and excursion).
+
+    Returns
+    -------
+    MovementTable
+        ``arc_length`` is summed over the recorded checkpoints, so it depends on how often they were recorded.
+    """
+    steps = iter_movement(run, scopes, layout=layout, start=start, mid=mid, end=end)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as finished:
+            return finished.value
+
+
+def _layer_scopes(layer: str, names: Sequence[str], layout: Layout) -> list[Any]:
+    floating = [name for name in names if layout.dtypes[name].is_floating_point or layout.dtypes[name].is_complex]
+    return [layer, *floating] if floating and len(floating) == len(names) and layer else floating

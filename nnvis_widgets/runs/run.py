@@ -1,0 +1,291 @@
+"""Reading a training run: checkpoints that stay on disk until they are asked for.
+
+May import: torch, numpy, core.states, store.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import store
+from ..core.states import Layout, State, StateError, digest, plain_names
+
+INDEX = "run.json"
+
+
+class RunError(ValueError):
+    """A run that cannot be read, or that does not hold what was asked of it."""
+
+
+class Checkpoint:
+    """One recorded moment of a run.
+
+    Attributes
+    ----------
+    index : int
+    epoch : float
+        Steps within an epoch have fractional epochs.
+    step : int or None
+        Number of ``recorder.step()`` calls before it.
+    metrics : dict of str to float
+    state : dict of str to Tensor
+        Read from disk at each use.
+    """
+
+    def __init__(self, index: int, epoch: float, step: int | None, metrics: Mapping[str, float], read: Callable[[], State]):
+        self.index, self.epoch, self.step, self.metrics = index, epoch, step, dict(metrics)
+        self._read = read
+        self._digest: str | None = None
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        return dict(self._read())
+
+    @property
+    def digest(self) -> str:
+        """32 hexadecimal digits that identify the weights; computed once."""
+        if self._digest is None:
+            self._digest = digest(self._read())
+        return self._digest
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({self.index}, epoch {self.epoch:g})"
+
+
+class Run(Sequence):
+    """A recorded training run.
+
+    Open one with `Run.open` (a `Recorder`'s folder), `Run.from_states` or `Run.from_checkpoints`.
+
+    Attributes
+    ----------
+    epochs : ndarray, shape (T,)
+    metrics : dict of str to ndarray, shape (T,)
+        What was recorded beside the weights; NaN where a checkpoint has no such value.
+    initial, mid, final : dict of str to Tensor
+        The first state; the one nearest to half of the epochs (the earlier of two); the last.
+    """
+
+    def __init__(self, checkpoints: Sequence[Checkpoint], source: str, parameters: Sequence[str] | None = None):
+        if not checkpoints:
+            raise RunError(f"{source}: it holds no checkpoints")
+        self._checkpoints = list(checkpoints)
+        self.source = source
+        self.epochs = np.array([c.epoch for c in self._checkpoints], dtype=float)
+        names = dict.fromkeys(name for c in self._checkpoints for name in c.metrics)
+        self.metrics = {
+            name: np.array([c.metrics.get(name, np.nan) for c in self._checkpoints], dtype=float) for name in names
+        }
+        self._parameters = list(parameters) if parameters is not None else None
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike) -> Run:
+        """Return the run in a `Recorder`'s folder, with every checkpoint that was completed.
+
+        Raises
+        ------
+        RunError
+            No such folder, or no run in it.
+        """
+        folder = Path(folder)
+        if not (folder / INDEX).is_file():
+            there = sorted(path.parent.name for path in folder.glob(f"*/{INDEX}")) if folder.is_dir() else []
+            hint = f"; there are runs in its folders {', '.join(there)}" if there else ""
+            raise RunError(f"no run in {folder}: a Recorder writes {INDEX} there{hint}")
+        index = store.read_json(folder / INDEX)
+        aliases: dict[str, str] = index["aliases"]
+
+        def reader(file: str) -> Callable[[], State]:
+            def read() -> State:
+                state = store.read_tensors(folder / file)
+                return {**state, **{alias: state[name] for alias, name in aliases.items()}}
+
+            return read
+
+        entries = index["checkpoints"]
+        epochs = _fill_epochs([entry["epoch"] for entry in entries])
+        checkpoints = [
+            Checkpoint(i, epoch, entry["step"], _numbers(entry["metrics"]), reader(entry["file"]))
+            for i, (entry, epoch) in enumerate(zip(entries, epochs, strict=True))
+        ]
+        return cls(checkpoints, str(folder), index["parameters"])
+
+    @classmethod
+    def from_states(
+        cls,
+        states: Sequence[State],
+        epochs: Sequence[float] | None = None,
+        metrics: Mapping[str, Sequence[float]] | None = None,
+    ) -> Run:
+        """Return a run of ``state_dict()``s in memory; they are not copied.
+
+        Parameters
+        ----------
+        states : sequence of state_dict
+            In the order of training; at least one.
+        epochs : sequence of float, optional
+            Default: 0, 1, 2, ...
+        metrics : dict of str to sequence of float, optional
+        """
+        named = [plain_names(state) for state in states]
+        if not named:
+            raise RunError("states: at least one state_dict, received none")
+        layout = Layout.of_state(named[0])
+        for number, state in enumerate(named[1:], 1):
+            layout.check(state, f"states[{number}]")
+        return cls(_listed([lambda s=s: s for s in named], epochs, metrics), f"{len(named)} states in memory")
+
+    @classmethod
+    def from_checkpoints(
+        cls, paths: Sequence[str | os.PathLike], key: str | None = None, epochs: Sequence[float] | None = None
+    ) -> Run:
+        """Return a run of files written by ``torch.save``, read with ``weights_only=True`` when they are asked for.
+
+        Parameters
+        ----------
+        paths : sequence of path
+            In the order of training.
+        key : str, optional
+            Where in the file the state_dict is. Default: the file itself, or its only entry that is one.
+        epochs : sequence of float, optional
+        """
+        files = [Path(path) for path in paths]
+        if not files:
+            raise RunError("paths: at least one file, received none")
+        for file in files:
+            if not file.is_file():
+                raise RunError(f"paths: no file {file}")
+        return cls(_listed([lambda f=f: _torch_state(f, key) for f in files], epochs, None), f"{len(files)} checkpoint files")
+
+    def __len__(self) -> int:
+        return len(self._checkpoints)
+
+    def __getitem__(self, index):
+        return self._checkpoints[index]
+
+    def __iter__(self) -> Iterator[Checkpoint]:
+        return iter(self._checkpoints)
+
+    def __repr__(self) -> str:
+        return f"Run({self.source}: {len(self)} checkpoints, epochs {self.epochs[0]:g} to {self.epochs[-1]:g})"
+
+    @property
+    def layout(self) -> Layout:
+        """Names and shapes of the parameters, as far as they can be known without the model."""
+        state = self._checkpoints[0].state
+        known = None if self._parameters is None else [name for name in self._parameters if name in state]
+        return Layout.of_state(state, known)
+
+    @property
+    def initial(self) -> dict[str, Tensor]:
+        return self._checkpoints[0].state
+
+    @property
+    def mid(self) -> dict[str, Tensor]:
+        return self._checkpoints[self.mid_index].state
+
+    @property
+    def final(self) -> dict[str, Tensor]:
+        return self._checkpoints[-1].state
+
+    @property
+    def mid_index(self) -> int:
+        """Index of the checkpoint nearest to half of the epochs; the earlier of two, and never an end of the run."""
+        self._needs_three()
+        half = (self.epochs[0] + self.epochs[-1]) / 2
+        return 1 + int(np.argmin(np.abs(self.epochs[1:-1] - half)))
+
+    def mid_by_distance(self, share: float = 0.5) -> dict[str, Tensor]:
+        """Return the state nearest to `share` of the length of the way that the weights have travelled.
+
+        The length is summed between checkpoints, so it depends on how often they were recorded.
+        """
+        return self._checkpoints[self.index_by_distance(share)].state
+
+    def index_by_distance(self, share: float = 0.5) -> int:
+        """Return the index of `mid_by_distance`; never an end of the run."""
+        if not 0 < share < 1:
+            raise ValueError(f"share: between 0 and 1, received {share!r}")
+        self._needs_three()
+        names = list(self.layout.shapes)
+        way = [0.0]
+        before = self._checkpoints[0].state
+        for checkpoint in self._checkpoints[1:]:
+            state = checkpoint.state
+            way.append(way[-1] + float(sum((state[n].double() - before[n].double()).square().sum() for n in names)) ** 0.5)
+            before = state
+        return 1 + int(np.argmin(np.abs(np.array(way[1:-1]) - share * way[-1])))
+
+    def _needs_three(self) -> None:
+        if len(self) < 3:
+            raise RunError(f"mid: a checkpoint between the first and the last is needed, and this run holds {len(self)} in all")
+
+
+def _listed(
+    readers: Sequence[Callable[[], State]], epochs: Sequence[float] | None, metrics: Mapping[str, Sequence[float]] | None
+) -> list[Checkpoint]:
+    count = len(readers)
+    numbers = list(range(count)) if epochs is None else [float(e) for e in epochs]
+    if len(numbers) != count or any(b <= a for a, b in zip(numbers, numbers[1:], strict=False)):
+        raise RunError(f"epochs: {count} ascending numbers, one for each state; received {numbers}")
+    for name, values in (metrics or {}).items():
+        if len(values) != count:
+            raise RunError(f"metrics: {name!r} has {len(values)} values for {count} states")
+    rows = [{name: float(values[i]) for name, values in (metrics or {}).items()} for i in range(count)]
+    return [Checkpoint(i, float(numbers[i]), None, rows[i], read) for i, read in enumerate(readers)]
+
+
+def _torch_state(file: Path, key: str | None) -> State:
+    content = torch.load(file, map_location="cpu", weights_only=True)
+    if key is not None:
+        if not isinstance(content, Mapping) or key not in content:
+            there = ", ".join(map(repr, content)) if isinstance(content, Mapping) else type(content).__name__
+            raise RunError(f"key: {file} has no entry {key!r}; it holds {there}")
+        return _state_of(content[key], file, repr(key))
+    if isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values()):
+        return plain_names(content)
+    inside = [k for k, v in content.items() if isinstance(v, Mapping) and v and all(isinstance(t, Tensor) for t in v.values())] \
+        if isinstance(content, Mapping) else []
+    if len(inside) != 1:
+        there = ", ".join(map(repr, content)) if isinstance(content, Mapping) else type(content).__name__
+        raise RunError(f"{file} is no state_dict; it holds {there}. Name the entry with key=")
+    return plain_names(content[inside[0]])
+
+
+def _state_of(content: Any, file: Path, where: str) -> State:
+    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise StateError(f"{file}: {where} is no state_dict but a {type(content).__name__}")
+    return plain_names(content)
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def _fill_epochs(epochs: Sequence[float | None]) -> list[float]:
+    """Give recorded steps their share of the epoch that they lie in; an unfinished epoch is as long as the one before."""
+    filled: list[float] = []
+    known = [i for i, epoch in enumerate(epochs) if epoch is not None]
+    for i, epoch in enumerate(epochs):
+        if epoch is not None:
+            filled.append(float(epoch))
+            continue
+        before = max((k for k in known if k < i), default=0)
+        after = min((k for k in known if k > i), default=None)
+        start = float(epochs[before] or 0.0)
+        if after is not None:
+            filled.append(start + (float(epochs[after] or 0.0) - start) * (i - before) / (after - before))
+        else:
+            earlier = max((k for k in known if k < before), default=None)
+            length = before - earlier if earlier is not None else 0
+            step = (start - float(epochs[earlier] or 0.0)) / length if earlier is not None and length > 1 else 0.0
+            # without a finished epoch before it nobody knows how long this one is: steps count as thousandths
+            filled.append(start + (i - before) * (step or 1e-3))
+    return filled

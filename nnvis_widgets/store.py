@@ -1,0 +1,140 @@
+"""Arrays and JSON on disk: safetensors files and JSON indices, versioned, written atomically, never pickled.
+
+May import: the standard library, numpy, safetensors (and torch inside the functions that move tensors).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = 1
+_HEADER = "nnvis_widgets"
+
+
+class StoreError(ValueError):
+    """A file that this package cannot read: not its own, of a newer format, or cut short."""
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary file beside `path` that takes its place only when the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write(path: Path, write: Callable[[Path], None]) -> None:
+    with _beside(path) as part:
+        write(part)
+
+
+def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
+    """Write a JSON file that is either the whole new content or the old file, whenever the process dies."""
+    text = json.dumps({"format": FORMAT, **content}, indent=1)
+    _write(Path(path), lambda part: part.write_text(text, encoding="utf-8") and None)
+
+
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+    """Return the content of a JSON file written by `write_json`.
+
+    Raises
+    ------
+    StoreError
+        The file is not JSON of this package, or of a newer format than this version reads.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise StoreError(f"{path} is not a JSON file of nnvis_widgets: {error}") from error
+    _check_format(content, path)
+    return content
+
+
+def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
+    """Write numpy arrays and a JSON-compatible description into one safetensors file, atomically."""
+    from safetensors.numpy import save_file
+
+    header = {_HEADER: json.dumps({"format": FORMAT, **about})}
+    # safetensors stores the buffer as it lies in memory: a strided or Fortran array would come back scrambled
+    whole = {name: np.array(array, order="C", copy=True) for name, array in arrays.items()}
+    _write(Path(path), lambda part: save_file(whole, part, metadata=header))
+
+
+def read_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the arrays and the description of a file written by `write_arrays`.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    StoreError
+        The file is not one of this package, is cut short, or has a newer format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no file {path}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise StoreError(f"{path} is not a complete safetensors file: {error}") from error
+    if _HEADER not in metadata:
+        raise StoreError(f"{path} is a safetensors file, but not a result saved by nnvis_widgets")
+    about = json.loads(metadata[_HEADER])
+    _check_format(about, path)
+    return arrays, about
+
+
+def write_tensors(path: str | os.PathLike, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write named CPU tensors that share no memory into one safetensors file, atomically."""
+    from safetensors.torch import save_file
+
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    _write(Path(path), lambda part: save_file(whole, part))
+
+
+def read_tensors(path: str | os.PathLike) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file written by `write_tensors`, on the CPU.
+
+    Raises
+    ------
+    StoreError
+        The file is missing or cut short.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise StoreError(f"{path} cannot be read as a checkpoint: {error}") from error
+
+
+def _check_format(content: Any, path: str | os.PathLike) -> None:
+    if not isinstance(content, dict) or "format" not in content:
+        raise StoreError(f"{path} was not written by nnvis_widgets: it names no format")
+    if content["format"] > FORMAT:
+        raise StoreError(
+            f"{path} has format {content['format']}; this version reads up to {FORMAT}: upgrade nnvis_widgets"
+        )
