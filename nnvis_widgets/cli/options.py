@@ -1,0 +1,154 @@
+"""What can be said on the command line. Imports nothing heavy, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+
+from .. import __version__
+
+DEMOS = ("digits", "mnist", "fashion-mnist")
+OPTIMIZERS = ("sgd", "momentum", "adam")
+SCHEDULES = ("step", "constant")
+BATCHNORM = ("auto", "final", "interpolate", "recalibrate", "batch")
+FORMATS = ("csv", "png", "pdf")
+TRAINING = ("epochs", "seed", "schedule", "optimizer", "root")  # what only a demo can be told
+
+_RUN = """\
+Measure the loss and the metrics along linear and quadratic paths from the initial to the final weights of a training run:
+of the whole model, of layers, of single weights. Writes tables, figures and results into a folder."""
+_EXAMPLES = """\
+examples:
+  python -m nnvis_widgets run --demo digits --out results
+  python -m nnvis_widgets run --demo digits --out results --everything
+  python -m nnvis_widgets run --demo mnist --root ../data --out results --layer fc1 --parameter conv1.weight 0,0,1,2
+  python -m nnvis_widgets run --run runs/lenet --source mymodule:model_and_data --out results --layer all --path linear
+"""
+
+
+class Refused(ValueError):
+    """Input that cannot work, found before the work starts; the message names the argument."""
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options; what argparse can see to be wrong ends in ``SystemExit(2)`` with a message on stderr."""
+    return _parser().parse_args(argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m nnvis_widgets", description="Look into the training of a neural network.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"nnvis_widgets {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run", help="measure paths and write tables and figures", description=_RUN, epilog=_EXAMPLES, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    _source_options(run)
+    _selection_options(run)
+    _measuring_options(run)
+    _output_options(run)
+    notebook = commands.add_parser(
+        "notebook", help="open JupyterLab on the notebooks", allow_abbrev=False,
+        description="Copy the notebooks to a folder of yours and open JupyterLab on them; what is there is not overwritten.",
+    )  # fmt: skip
+    notebook.add_argument("--folder", default="nnvis_notebooks", metavar="FOLDER", help="where to (default: ./nnvis_notebooks)")
+    notebook.add_argument("--port", type=_port, metavar="PORT", help="of the server (default: JupyterLab's choice)")
+    notebook.add_argument("--no-browser", action="store_true", help="start the server and print its address")
+    return parser
+
+
+def _source_options(run: argparse.ArgumentParser) -> None:
+    group = run.add_argument_group("what is measured (--demo, or --run with --source)")
+    which = group.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "--demo", choices=DEMOS, help="the thesis's LeNet, trained now or taken from the cache; digits needs no download"
+    )
+    which.add_argument("--run", metavar="FOLDER", help="a run that nnvis_widgets.Recorder has recorded")
+    group.add_argument(
+        "--source", metavar="MODULE:FUNCTION",
+        help="with --run: FUNCTION() returns (model, data) or an Evaluator; the current directory is importable",
+    )  # fmt: skip
+    group.add_argument("--root", metavar="FOLDER", help="where torchvision keeps mnist and fashion-mnist (downloaded when missing)")
+    group.add_argument("--epochs", type=_whole(1), metavar="N", help="of the demo's training (default: 15)")
+    group.add_argument("--seed", type=_whole(0), metavar="N", help="of the demo's training (default: 0)")
+    group.add_argument("--schedule", choices=SCHEDULES, help="the demo's learning rate (default: step)")
+    group.add_argument("--optimizer", choices=OPTIMIZERS, help="of the demo's training (default: sgd)")
+
+
+def _selection_options(run: argparse.ArgumentParser) -> None:
+    group = run.add_argument_group("which weights (default: the whole model)")
+    group.add_argument("--whole-model", action="store_true", help="all weights together; with the recorded training curve")
+    group.add_argument(
+        "--layer", action="append", default=[], metavar="NAME",
+        help="a layer such as fc1, all below a module such as 'layer4.*', a tensor such as fc1.weight, or all; repeatable",
+    )  # fmt: skip
+    group.add_argument(
+        "--parameter", action="append", nargs=2, default=[], metavar=("TENSOR", "INDEX"),
+        help="a single weight such as conv1.weight 0,0,1,2; repeatable",
+    )  # fmt: skip
+    group.add_argument(
+        "--everything", action="store_true",
+        help="the whole model, all layers, also in one plot, the largest-moved weight of each, the movement of every tensor",
+    )  # fmt: skip
+
+
+def _measuring_options(run: argparse.ArgumentParser) -> None:
+    group = run.add_argument_group("how")
+    group.add_argument("--path", choices=("linear", "quadratic", "both"), default="both", help="default: both")
+    group.add_argument(
+        "--mid", default="half", metavar="half|distance|INDEX",
+        help="the checkpoint that the quadratic path passes at alpha 0.5: nearest to half of the epochs (default), nearest to "
+        "half of the way travelled, or the index of a checkpoint",
+    )  # fmt: skip
+    group.add_argument(
+        "--alpha", type=_finite, nargs=2, metavar=("LOW", "HIGH"), help="default: 0 1, and -0.5 1.5 for single weights"
+    )
+    group.add_argument("--points", type=_whole(2), default=41, metavar="N", help="on each path (default: 41)")
+    group.add_argument("--samples", type=_whole(1), metavar="N", help="measure on N of the samples (default: all)")
+    group.add_argument("--batchnorm", choices=BATCHNORM, help="running statistics along the path (default: auto)")
+    group.add_argument("--device", metavar="DEVICE", help="auto (default: CUDA when there is one), cpu, cuda, cuda:1, ...")
+    group.add_argument("--no-cuda", action="store_true", help="the same as --device cpu")
+
+
+def _output_options(run: argparse.ArgumentParser) -> None:
+    group = run.add_argument_group("results")
+    group.add_argument(
+        "--out", required=True, metavar="FOLDER", help="made when missing; one that holds files is refused without --force"
+    )
+    group.add_argument(
+        "--force", action="store_true", help="write into a folder that holds files; those of equal name are replaced"
+    )
+    group.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="default: csv png pdf")
+    group.add_argument("--quiet", action="store_true", help="no progress and no list of files; errors are still told")
+
+
+def _whole(least: int):
+    def whole(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"a whole number of at least {least}, received {text!r}")
+        return number
+
+    return whole
+
+
+def _finite(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"a finite number such as -0.5, received {text!r}")
+    return number
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to 65535, received {text!r}")
+    return int(text)

@@ -1,0 +1,231 @@
+"""Figures and tables as files: PNG, PDF and SVG pictures of results, CSV tables, each written whole or not at all.
+
+May import: anything of ours but `cli`; uses `matplotlib.figure.Figure` directly, so neither a display nor pyplot's global state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from .results import COLOURS, MovementTable, PathResult, caption
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
+
+PICTURES = (".png", ".pdf", ".svg")
+_HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_DASHES = ("-", "--", ":", "-.")
+_PLAIN = re.compile(r"[a-z0-9_.]{1,100}(\[(\d+(, \d+)*)?\])?")
+_PANEL = (5.4, 4.4)
+
+
+def path_figure(results: Sequence[PathResult], training: PathResult | None = None) -> Figure:
+    """Return the paths of one scope, the loss and each metric side by side.
+
+    Parameters
+    ----------
+    results : sequence of PathResult
+        Of one scope, e.g. the linear and the quadratic path; bands are two standard errors of the paired difference to
+        alpha = 1.
+    training : PathResult, optional
+        Of kind "training": drawn as black dots, with the epochs on a second axis.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A scope whose weights did not move gets the words in place of a curve.
+    """
+    first = _one_scope(results)
+    figure, panels = _panels(results)
+    for axes, quantity in panels:
+        drawn = [result for result in results if moved(result)]
+        for result in drawn:
+            result.plot(axes, quantity)
+        if not drawn:
+            value = first.values(quantity)[0][-1]
+            axes.text(
+                0.5, 0.5, f"did not move\n{quantity} {value:.4g} at every alpha", transform=axes.transAxes, ha="center", va="center"
+            )
+        if training is not None:
+            _training_dots(axes, training, quantity)
+        _finish(axes, results, quantity)
+    relative = f" ({first.relative_distance:.3g} times the length of the start)" if np.isfinite(first.relative_distance) else ""
+    figure.suptitle(f"{first.scope}: distance travelled {first.distance:.4g}{relative}")
+    figure.supxlabel(_caption(results), fontsize="small")
+    return figure
+
+
+def overview_figure(results: Sequence[PathResult]) -> Figure:
+    """Return the paths of many scopes in one plot: the whole model in black, each layer in a colour of its own."""
+    _one_kind(results)
+    figure, panels = _panels(results)
+    hues: dict[str, tuple[str, str]] = {}
+    for result in results:
+        if result.scope != "model":
+            turn, hue = divmod(len(hues), len(_HUES))
+            hues[result.scope] = (_HUES[hue], _DASHES[turn % len(_DASHES)])
+    for axes, quantity in panels:
+        for result in results:
+            colour, dash = hues.get(result.scope, (COLOURS["training"], "-"))
+            order = np.argsort(result.alphas, kind="stable")
+            still = "" if moved(result) else ", did not move"
+            axes.plot(
+                result.alphas[order], result.values(quantity)[0][order], dash, color=colour,
+                linewidth=2.2 if result.scope == "model" else 1.4, label=f"{result.scope} ({result.distance:.3g}{still})",
+            )  # fmt: skip
+        _finish(axes, results, quantity, legend=False)
+    panels[-1][0].legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), fontsize="small", title="scope (distance)")
+    figure.suptitle(f"{results[0].kind} path of each scope, all other weights at the end of the path")
+    figure.supxlabel(_caption(results, bands=False), fontsize="small")
+    return figure
+
+
+def movement_figure(table: MovementTable) -> Figure:
+    """Return the distance travelled by each scope as bars."""
+    figure = Figure(figsize=(7.0, 1.2 + 0.28 * len(table.scopes)), layout="constrained")
+    table.plot(figure.add_subplot())
+    return figure
+
+
+def moved(result: PathResult) -> bool:
+    """Return whether there is a curve to show: the ends differ, or the path leaves its ends and comes back to them."""
+    return result.distance > 0 or not np.array_equal(result.loss, np.full_like(result.loss, result.loss[0]), equal_nan=True)
+
+
+def save_figure(figure: Figure, path: str | os.PathLike, *, dpi: int = 150) -> Path:
+    """Write a figure to a file, whole or not at all; the ending of its name says how.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    path : path
+        Ending in .png, .pdf or .svg.
+    dpi : int
+        Of a PNG.
+
+    Returns
+    -------
+    pathlib.Path
+    """
+    target = Path(path)
+    if target.suffix not in PICTURES:
+        raise ValueError(f"path: a name that ends in {', '.join(PICTURES)}; received {target.name!r}")
+    content = io.BytesIO()
+    # dates would make equal pictures unequal; type 42 keeps text in a PDF selectable
+    undated: dict[str, Any] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(target.suffix, {})
+    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
+        figure.savefig(content, format=target.suffix[1:], dpi=dpi, metadata=undated)
+    return _replace(target, content.getvalue())
+
+
+def save_table(table: pandas.DataFrame, path: str | os.PathLike) -> Path:
+    """Write a table as CSV, whole or not at all; numbers keep every digit that tells them apart, infinity is ``inf``."""
+    target = Path(path)
+    if target.suffix != ".csv":
+        raise ValueError(f"path: a name that ends in .csv; received {target.name!r}")
+    return _replace(target, table.to_csv(index=False, lineterminator="\n").encode())
+
+
+def file_stem(scope: str, level: str = "") -> str:
+    """Return the name of a scope as the beginning of a file name; two scopes never share one.
+
+    Lower-case names of layers, tensors and single weights stay readable. Any other name (also one that differs from another
+    by case alone, which Windows and macOS do not tell apart) gets a digest of itself behind a ``~``.
+
+    Parameters
+    ----------
+    scope : str
+        Canonical, as in ``PathResult.scope``.
+    level : str
+        Of the scope; tells a layer that is called "model" from the whole model.
+
+    Examples
+    --------
+    >>> file_stem("fc1.weight[1, 11]"), file_stem("fc1.weight[11, 1]")
+    ('fc1.weight@1-11', 'fc1.weight@11-1')
+    """
+    if _PLAIN.fullmatch(scope) and scope[0] not in ".[" and (scope != "model" or level in ("", "model")):
+        return scope.replace("[", "@").replace(", ", "-").removesuffix("]")
+    readable = re.sub(r"[^A-Za-z0-9_.]+", "_", scope).strip("._")[:60] or "scope"
+    return f"{readable}~{hashlib.blake2b(scope.encode(), digest_size=6).hexdigest()}"
+
+
+def _one_scope(results: Sequence[PathResult]) -> PathResult:
+    scopes = list(dict.fromkeys(result.scope for result in results))
+    if len(scopes) != 1:
+        raise ValueError(
+            f"results: at least one path, all of one scope; received {scopes or 'none'}. overview_figure draws several scopes"
+        )
+    return results[0]
+
+
+def _one_kind(results: Sequence[PathResult]) -> None:
+    kinds = list(dict.fromkeys(result.kind for result in results))
+    if len(kinds) != 1:
+        raise ValueError(f"results: at least one path, all of one kind; received {kinds or 'none'}. Draw a figure for each kind")
+
+
+def _panels(results: Sequence[PathResult]) -> tuple[Figure, list[tuple[Axes, str]]]:
+    quantities = ["loss", *results[0].metrics]
+    figure = Figure(figsize=(_PANEL[0] * len(quantities), _PANEL[1]), layout="constrained")
+    return figure, list(zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True))
+
+
+def _training_dots(axes: Axes, training: PathResult, quantity: str) -> None:
+    training.plot(axes, quantity)
+    if training.epochs is None or training.epochs[-1] == training.epochs[0]:
+        return
+    first, span = float(training.epochs[0]), float(training.epochs[-1] - training.epochs[0])
+    second = axes.secondary_xaxis(
+        "top", functions=(lambda alpha: first + np.asarray(alpha) * span, lambda epoch: (np.asarray(epoch) - first) / span)
+    )
+    second.set_xlabel("epoch of the recorded training (dots)")
+
+
+def _finish(axes: Axes, results: Sequence[PathResult], quantity: str, legend: bool = True) -> None:
+    low, high = min(r.alphas.min() for r in results), max(r.alphas.max() for r in results)
+    for start, stop in ((low, 0.0), (1.0, high)):
+        if start < stop:
+            axes.axvspan(start, stop, color="0.92", zorder=0)
+    margin = 0.02 * (high - low) or 0.02
+    axes.set_xlim(low - margin, high + margin)
+    axes.set_title("")
+    axes.set_xlabel("alpha (shaded: extrapolation)" if low < 0 or high > 1 else "alpha")
+    axes.set_ylabel(quantity)
+    if legend and axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize="small")
+
+
+def _caption(results: Sequence[PathResult], bands: bool = True) -> str:
+    lost = sum(int((~np.isfinite(result.loss)).sum()) for result in results)
+    parts = [caption(results[0].provenance, results[0].n)]
+    if bands:
+        parts.append("bands: two standard errors of the paired difference to alpha = 1")
+    if lost:
+        parts.append(f"{lost} points are not finite and not drawn")
+    return "; ".join(parts)
+
+
+def _replace(target: Path, content: bytes) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target

@@ -1,0 +1,459 @@
+"""The command line, in process: what it writes, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+import torch
+
+import nnvis_widgets as nv
+from nnvis_widgets.__main__ import main
+from nnvis_widgets.cli import options as cli_options
+from nnvis_widgets.cli.notebook import copy_notebooks, notebooks_folder, server_command
+
+SUBJECT = '''
+"""A model with a layer that never moves, one with capitals in its name, and 30 samples."""
+import time
+import torch
+from torch import nn
+import nnvis_widgets as nv
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(12, 12)
+        self.still = nn.Linear(12, 5)
+        self.Last = nn.Linear(5, 4)
+
+    def forward(self, x):
+        return self.Last(torch.relu(self.still(torch.relu(self.first(x)))))
+
+def net(seed=0):
+    model, generator = Net(), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return model
+
+def data():
+    generator = torch.Generator().manual_seed(7)
+    return torch.randn(30, 12, generator=generator), torch.arange(30) % 4
+
+def model_and_data():
+    return net(), data()
+
+def evaluator():
+    return nv.Evaluator(net(), data(), name="held-out", device="cpu")
+
+def slow():
+    def loss(output, target):
+        time.sleep(0.01)
+        return nn.functional.cross_entropy(output, target, reduction="none")
+    return nv.Evaluator(net(), data(), loss=loss, device="cpu")
+
+def breaks():
+    calls = []
+    def loss(output, target):
+        calls.append(1)
+        if len(calls) > 9:
+            raise RuntimeError("the disk of the user's loss is full")
+        return nn.functional.cross_entropy(output, target, reduction="none")
+    return nv.Evaluator(net(), data(), loss=loss, device="cpu")
+
+def other_model():
+    return nn.Linear(12, 4), data()
+
+def wrong_shape():
+    return nn.Linear(3, 4), data()
+
+def nothing():
+    return None
+
+def raises():
+    raise KeyError("no data today")
+
+limit = 3
+'''
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A current directory with ``subject.py`` and a recorded run of four checkpoints in ``run``."""
+    (tmp_path / "subject.py").write_text(SUBJECT)
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(tmp_path))
+        sys.modules.pop("subject", None)
+        subject = importlib.import_module("subject")
+    model = subject.net()
+    generator = torch.Generator().manual_seed(1)
+    with nv.Recorder(model, "run") as recorder:
+        for epoch in (1, 2, 3):
+            with torch.no_grad():
+                for parameter in (*model.first.parameters(), *model.Last.parameters()):
+                    parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.3)
+            recorder.record(epoch=epoch)
+    yield tmp_path
+    sys.modules.pop("subject", None)
+
+
+def recorded(*more: str, out: str = "out", source: str = "model_and_data") -> list[str]:
+    return ["run", "--run", "run", "--source", f"subject:{source}", "--out", out, "--points", "5", "--quiet", *more]
+
+
+def table(name: str) -> pandas.DataFrame:
+    """Return a written table; read by hand, since not every pandas reads back the last bit of a number."""
+    text = pandas.read_csv(Path("out", name), dtype=str, keep_default_na=False)
+    words = {"True": True, "False": False, "": np.nan}
+    return text.apply(lambda column: [words[cell] if cell in words else _number(cell) for cell in column])
+
+
+def _number(cell: str) -> float | str:
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
+
+
+def files(folder: str = "out") -> set[str]:
+    return {path.name for path in Path(folder).iterdir()}
+
+
+class TestRun:
+    def test_without_a_selection_the_whole_model_is_measured_both_ways_with_its_training(self, here, capsys):
+        assert main(recorded()) == 0
+        stems = {"model-linear", "model-quadratic", "training"}
+        tables = {f"{stem}.{ending}" for stem in stems for ending in ("csv", "safetensors")}
+        assert files() == tables | {"model-paths.png", "model-paths.pdf", "summary.csv", "movement.csv"}
+        assert capsys.readouterr() == ("", "")
+
+    def test_the_numbers_are_those_of_measure_path_and_measure_training(self, here):
+        assert main(recorded("--whole-model", "--layer", "first", "--parameter", "first.weight", "1,11", "--mid", "2")) == 0
+        run, evaluator = nv.Run.open("run"), importlib.import_module("subject").evaluator()
+        paths = {
+            "linear": nv.LinearPath(run.initial, run.final),
+            "quadratic": nv.QuadraticPath(run.initial, run[2].state, run.final),
+        }
+        scopes = {"model": None, "first": "first", "first.weight@1-11": ("first.weight", (1, 11))}
+        for stem, scope in scopes.items():
+            for kind, path in paths.items():
+                alphas = np.linspace(-0.5, 1.5, 5) if "@" in stem else np.linspace(0, 1, 5)
+                expected = nv.measure_path(evaluator, path, alphas, scope=scope)
+                written, saved = table(f"{stem}-{kind}.csv"), nv.load(f"out/{stem}-{kind}.safetensors")
+                for column, values in (("alpha", expected.alphas), ("loss", expected.loss), ("loss_diff_se", expected.diff_se)):
+                    np.testing.assert_array_equal(written[column], values)
+                np.testing.assert_array_equal(written["accuracy"], expected.metrics["accuracy"])
+                np.testing.assert_array_equal(saved.loss, expected.loss)
+        training = nv.measure_training(evaluator, run)
+        np.testing.assert_array_equal(table("training.csv")["loss"], training.loss)
+        np.testing.assert_array_equal(table("training.csv")["epoch"], [0, 1, 2, 3])
+
+    def test_the_summary_and_the_movement_say_how_far_each_scope_went(self, here):
+        assert main(recorded("--layer", "all", "--path", "linear", "--formats", "csv")) == 0
+        run = nv.Run.open("run")
+        expected = nv.measure_movement(run, ["first", "still", "Last"], mid=run.mid_index)
+        movement, summary = table("movement.csv"), table("summary.csv")
+        assert list(movement["scopes"]) == list(summary["scope"]) == ["first", "still", "Last"]
+        for column in ("distance", "relative_distance", "arc_length", "rho", "eta"):
+            np.testing.assert_array_equal(movement[column], getattr(expected, column))
+        np.testing.assert_array_equal(summary["distance"], expected.distance)
+        assert list(summary["moved"]) == [True, False, True]
+        for _, row in summary.iterrows():
+            saved = nv.load(Path("out", row["file"]))
+            assert (row["loss_at_0"], row["loss_at_1"]) == (saved.loss[0], saved.loss[-1])
+            assert row["lowest_loss"] == saved.loss.min()
+
+    def test_everything_is_the_model_all_layers_their_largest_moved_weight_and_the_overview(self, here):
+        assert main(recorded("--everything", "--formats", "csv", "png")) == 0
+        run = nv.Run.open("run")
+        gap = (run.final["first.weight"] - run.initial["first.weight"]).abs()
+        bias = (run.final["first.bias"] - run.initial["first.bias"]).abs()
+        row, column = divmod(int(gap.argmax()), 12)
+        largest = f"first.weight[{row}, {column}]" if gap.max() > bias.max() else f"first.bias[{int(bias.argmax())}]"
+        scopes = list(dict.fromkeys(table("summary.csv")["scope"]))
+        assert scopes[:4] == ["model", "first", "still", "Last"]
+        assert scopes[4] == largest
+        assert len(scopes) == 6  # the layer that stood still has no largest-moved weight
+        assert {"layer-overview-linear.png", "layer-overview-quadratic.png", "layer-overview-movement.png"} <= files()
+        assert set(table("movement.csv")["scopes"]) >= {"model", "still", "first.weight", "first.bias", "Last.bias"}
+
+    def test_weights_1_11_and_11_1_are_two_files_with_two_curves(self, here):
+        assert main(recorded("--parameter", "first.weight", "1,11", "--parameter", "first.weight", "11,1", "--path", "linear")) == 0
+        one, two = table("first.weight@1-11-linear.csv"), table("first.weight@11-1-linear.csv")
+        assert not np.array_equal(one["loss"], two["loss"])
+
+    def test_pictures_are_pictures_and_only_the_formats_asked_for_are_written(self, here):
+        assert main(recorded("--layer", "first", "--formats", "png", "pdf")) == 0
+        assert Path("out/first-paths.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+        assert Path("out/first-paths.pdf").read_bytes().startswith(b"%PDF-")
+        assert not [name for name in files() if name.endswith(".csv")]
+        assert "first-linear.safetensors" in files()
+
+    def test_a_layer_that_did_not_move_says_so_in_its_picture_file(self, here, monkeypatch):
+        drawn = {}
+        monkeypatch.setattr("nnvis_widgets.cli.run.save_figure", lambda figure, path: drawn.setdefault(Path(path).name, figure))
+        assert main(recorded("--layer", "still", "--formats", "png")) == 0
+        texts = [text.get_text() for text in drawn["still-paths.png"].axes[0].texts]
+        assert len(texts) == 1
+        assert texts[0].startswith("did not move")
+
+    def test_options_reach_the_measurement(self, here):
+        more = ["--alpha", "-0.5", "2", "--samples", "17", "--device", "cpu", "--batchnorm", "final", "--mid", "distance"]
+        assert main(recorded(*more, "--path", "quadratic", "--layer", "first.weight")) == 0
+        saved = nv.load("out/first.weight-quadratic.safetensors")
+        np.testing.assert_allclose(saved.alphas, [-0.5, 0.125, 0.75, 1.375, 2.0])
+        assert saved.n == 17
+        run = nv.Run.open("run")
+        expected = nv.measure_movement(run, ["first.weight"], mid=run.index_by_distance())
+        assert saved.rho == pytest.approx(float(expected.rho[0]))
+        assert not [name for name in files() if "linear" in name]
+
+    def test_an_evaluator_of_the_users_own_is_used_as_it_is(self, here):
+        assert main(recorded("--path", "linear", source="evaluator")) == 0
+        assert nv.load("out/model-linear.safetensors").provenance["split"] == "held-out"
+
+    def test_force_writes_into_a_folder_that_holds_files_and_leaves_the_others(self, here):
+        Path("out").mkdir()
+        Path("out/notes.txt").write_text("mine")
+        Path("out/summary.csv").write_text("old")
+        assert main(recorded("--force", "--path", "linear")) == 0
+        assert Path("out/notes.txt").read_text() == "mine"
+        assert len(table("summary.csv")) == 2
+
+    def test_progress_goes_to_stderr_and_one_line_to_stdout(self, here, capsys):
+        arguments = [argument for argument in recorded("--path", "linear") if argument != "--quiet"]
+        assert main(arguments) == 0
+        captured = capsys.readouterr()
+        assert "100%" in captured.err
+        assert re.fullmatch(r"\d+ files in out, such as .*\n", captured.out)
+
+
+REFUSED = {
+    "no out": (["run", "--demo", "digits"], ["--out"]),
+    "no source of weights": (["run", "--out", "new"], ["--demo", "--run"]),
+    "both": (["run", "--demo", "digits", "--run", "run", "--out", "new"], ["--run", "not allowed with", "--demo"]),
+    "unknown demo": (["run", "--demo", "cifar", "--out", "new"], ["--demo", "cifar", "digits"]),
+    "abbreviation": (["run", "--demo", "digits", "--out", "new", "--every"], ["--every"]),
+    "run without source": (["run", "--run", "run", "--out", "new"], ["--source", "MODULE:FUNCTION"]),
+    "source with demo": (["run", "--demo", "digits", "--source", "a:b", "--out", "new"], ["--source", "only with --run"]),
+    "root with digits": (["run", "--demo", "digits", "--root", "x", "--out", "new"], ["--root", "mnist"]),
+    "epochs with run": (recorded("--epochs", "3", out="new"), ["--epochs", "only with --demo"]),
+    "epochs 0": (["run", "--demo", "digits", "--epochs", "0", "--out", "new"], ["--epochs", "at least 1", "'0'"]),
+    "no such run": (["run", "--run", "none", "--source", "subject:model_and_data", "--out", "new"], ["--run", "none"]),
+    "no module": (["run", "--run", "run", "--source", "nowhere:f", "--out", "new"], ["--source", "nowhere"]),
+    "no colon": (["run", "--run", "run", "--source", "subject", "--out", "new"], ["--source", "MODULE:FUNCTION", "'subject'"]),
+    "no function": (recorded(out="new", source="modle_and_data"), ["--source", "modle_and_data", "model_and_data"]),
+    "no callable": (recorded(out="new", source="limit"), ["--source", "limit"]),
+    "function raises": (recorded(out="new", source="raises"), ["--source", "KeyError", "no data today"]),
+    "function returns nothing": (recorded(out="new", source="nothing"), ["--source", "(model, data)", "NoneType"]),
+    "another model": (recorded(out="new", source="other_model"), ["--run", "missing 'weight'"]),
+    "data do not fit": (recorded(out="new", source="wrong_shape"), ["--source", "shape"]),
+    "evaluator with samples": (recorded("--samples", "3", out="new", source="evaluator"), ["--samples", "Evaluator"]),
+    "layer misspelt": (recorded("--layer", "frist", out="new"), ["--layer", "frist", "'first'"]),
+    "index out of range": (recorded("--parameter", "first.weight", "12,0", out="new"), ["--parameter", "(12, 0)", "(11, 11)"]),
+    "index no number": (recorded("--parameter", "first.weight", "1,x", out="new"), ["--parameter", "0,0,1,2", "'1,x'"]),
+    "index of a layer": (recorded("--parameter", "first", "1", out="new"), ["--parameter", "first.weight"]),
+    "alpha nan": (recorded("--alpha", "0", "nan", out="new"), ["--alpha", "finite", "'nan'"]),
+    "alpha reversed": (recorded("--alpha", "1", "0", out="new"), ["--alpha", "LOW below HIGH", "1 0"]),
+    "points 1": (["run", "--demo", "digits", "--out", "new", "--points", "1"], ["--points", "at least 2", "'1'"]),
+    "samples more than there are": (recorded("--samples", "31", out="new"), ["--samples", "30", "31"]),
+    "demo samples": (["run", "--demo", "digits", "--samples", "451", "--out", "new"], ["--samples", "450", "451"]),
+    "demo layer": (["run", "--demo", "digits", "--layer", "conv9", "--out", "new"], ["--layer", "conv9", "'conv1'"]),
+    "demo epochs and path": (["run", "--demo", "digits", "--epochs", "1", "--out", "new"], ["--path", "--path linear works"]),
+    "mid out of range": (recorded("--mid", "3", out="new"), ["--mid", "from 1 to 2", "'3'"]),
+    "mid unknown": (recorded("--mid", "third", out="new"), ["--mid", "half, distance", "'third'"]),
+    "batchnorm": (recorded("--batchnorm", "train", out="new"), ["--batchnorm", "'train'", "recalibrate"]),
+    "device": (recorded("--device", "tpu9", out="new"), ["--device", "cpu", "tpu9"]),
+    "no-cuda and cuda": (recorded("--no-cuda", "--device", "cuda", out="new"), ["--no-cuda", "--device cuda"]),
+    "format": (recorded("--formats", "gif", out="new"), ["--formats", "'gif'", "png"]),
+}  # fmt: skip
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("case", REFUSED)
+    def test_bad_input_is_refused_before_the_work_naming_the_argument_and_what_works(self, here, capsys, monkeypatch, case):
+        def train(*_, **__):
+            raise AssertionError("work was started")
+
+        monkeypatch.setattr("nnvis_widgets.cli.sources.load_demo", train)
+        monkeypatch.setattr("nnvis_widgets.cli.run.iter_training", train)
+        arguments, told = REFUSED[case]
+        assert main(arguments) == 2
+        message = capsys.readouterr().err
+        assert all(part in message for part in told), message
+        assert not Path("new").exists()
+
+    def test_a_folder_that_holds_files_and_a_file_in_place_of_a_folder_are_refused(self, here, capsys):
+        Path("full").mkdir()
+        Path("full/thesis.tex").write_text("mine")
+        assert main(recorded(out="full")) == 2
+        assert main(recorded(out="subject.py")) == 2
+        message = capsys.readouterr().err
+        assert all(part in message for part in ("--out", "thesis.tex", "--force", "subject.py"))
+        assert files("full") == {"thesis.tex"}
+
+    def test_a_run_of_two_checkpoints_has_no_quadratic_path_but_a_linear_one(self, here, capsys):
+        subject = importlib.import_module("subject")
+        with nv.Recorder(subject.net(), "short") as recorder:
+            recorder.record(epoch=1)
+        arguments = [argument if argument != "run" or i == 0 else "short" for i, argument in enumerate(recorded())]
+        assert main(arguments) == 2
+        assert "--path linear works" in capsys.readouterr().err
+        assert main([*arguments, "--path", "linear"]) == 0
+
+    def test_the_choices_of_the_options_are_those_of_the_library(self):
+        from nnvis_widgets import demo
+        from nnvis_widgets.core import batchnorm
+
+        assert cli_options.DEMOS == demo.DATASETS
+        assert cli_options.OPTIMIZERS == demo.OPTIMIZERS
+        assert cli_options.SCHEDULES == demo.SCHEDULES
+        assert cli_options.BATCHNORM == batchnorm.POLICIES
+
+    def test_no_command_is_refused_and_help_and_version_are_answered(self, capsys):
+        assert main([]) == 2
+        assert main(["--version"]) == 0
+        assert capsys.readouterr().out == f"nnvis_widgets {nv.__version__}\n"
+        assert main(["run", "--help"]) == 0
+        assert "--everything" in capsys.readouterr().out
+
+
+class TestEndings:
+    def test_work_that_fails_ends_with_1_and_names_what_is_complete(self, here, capsys):
+        assert main(recorded(source="breaks")) == 1
+        message = capsys.readouterr().err
+        assert "the disk of the user's loss is full" in message
+        complete = re.search(r"complete in out: (.*)", message)[1].split(", ")
+        assert set(complete) == files() >= {"training.csv", "training.safetensors"}
+        assert nv.load("out/training.safetensors").fraction == 1.0
+
+    def test_an_interrupt_between_two_points_keeps_what_was_complete(self, here, capsys, monkeypatch):
+        original = nv.iter_path
+
+        def interrupted(evaluator, path, *arguments, **more):
+            results = original(evaluator, path, *arguments, **more)
+            if path.kind == "linear":
+                yield from results
+            else:
+                yield next(results)
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr("nnvis_widgets.cli.run.iter_path", interrupted)
+        monkeypatch.setattr("nnvis_widgets.cli.run._check_states", lambda *_: None)
+        assert main(recorded("--layer", "first")) == 130
+        message = capsys.readouterr().err
+        assert "interrupted while measuring the quadratic path of first" in message
+        assert files() == {"first-linear.csv", "first-linear.safetensors", "summary.csv"}
+        assert all(name in message for name in files())
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
+    def test_ctrl_c_in_a_real_process_ends_with_130_and_whole_files(self, here):
+        command = [sys.executable, "-m", "nnvis_widgets", *recorded("--layer", "all", "--points", "40", source="slow")]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=here)
+        deadline = time.monotonic() + 60
+        while not Path("out/first-linear.csv").exists() and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, message = process.communicate(timeout=30)
+        assert process.returncode == 130, message
+        assert all(name in message for name in files())
+        assert len(table("first-linear.csv")) == 40
+        assert not [name for name in files() if name.endswith(".part")]
+
+    @pytest.mark.slow
+    def test_the_demo_from_a_shell_imports_no_widget_package_and_leaves_pyplot_alone(self, tmp_path):
+        script = (
+            "import sys; from nnvis_widgets.__main__ import main; code = main(sys.argv[1:]); "
+            "print([m for m in ('ipywidgets', 'bqplot', 'ipyvolume', 'matplotlib.pyplot') if m in sys.modules]); sys.exit(code)"
+        )
+        more = ["--epochs", "1", "--path", "linear", "--layer", "fc3", "--points", "3", "--no-cuda", "--out", str(tmp_path / "out")]
+        environment = {
+            **os.environ,
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            "LOCALAPPDATA": str(tmp_path / "cache"),
+        }
+        for start in ([sys.executable, "-m", "nnvis_widgets"], [sys.executable, "-c", script]):
+            done = subprocess.run(
+                [*start, "run", "--demo", "digits", *more, "--force"], env=environment, capture_output=True, text=True
+            )
+            assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == "[]"
+        written = pandas.read_csv(tmp_path / "out/fc3-linear.csv")
+        assert list(written["alpha"]) == [0.0, 0.5, 1.0]
+        assert list(written["n"]) == [450] * 3
+
+
+class TestNotebook:
+    def test_notebooks_are_copied_and_a_changed_copy_is_kept(self, tmp_path, capsys):
+        source, folder = tmp_path / "source", tmp_path / "mine"
+        source.mkdir()
+        for name in ("01_a.ipynb", "02_b.ipynb"):
+            (source / name).write_text(f"packaged {name}")
+        (source / "helper.txt").write_text("no notebook")
+        assert copy_notebooks(source, folder) == ["01_a.ipynb", "02_b.ipynb"]
+        (folder / "01_a.ipynb").write_text("my own words")
+        assert copy_notebooks(source, folder) == ["01_a.ipynb", "02_b.ipynb"]
+        assert (folder / "01_a.ipynb").read_text() == "my own words"
+        assert (folder / "02_b.ipynb").read_text() == "packaged 02_b.ipynb"
+        assert {path.name for path in folder.iterdir()} == {"01_a.ipynb", "02_b.ipynb"}
+        told = capsys.readouterr().err
+        assert "01_a.ipynb" in told
+        assert "02_b.ipynb" not in told
+
+    def test_they_are_found_in_a_wheel_before_a_checkout(self, tmp_path):
+        package = tmp_path / "site" / "nnvis_widgets"
+        beside, inside = tmp_path / "site" / "notebooks", package / "notebooks"
+        for place in (inside, beside):
+            place.mkdir(parents=True)
+        (beside / "01.ipynb").write_text("")
+        assert notebooks_folder(package) == beside
+        (inside / "01.ipynb").write_text("")
+        assert notebooks_folder(package) == inside
+
+    def test_jupyterlab_is_started_on_the_folder(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("nnvis_widgets.cli.notebook.notebooks_folder", lambda: tmp_path / "source")
+        (tmp_path / "source").mkdir()
+        (tmp_path / "source" / "01_paths.ipynb").write_text("{}")
+        started = []
+        monkeypatch.setattr("nnvis_widgets.cli.notebook.subprocess.call", lambda command: started.append(command) or 0)
+        assert main(["notebook", "--folder", str(tmp_path / "mine"), "--port", "8901", "--no-browser"]) == 0
+        (command,) = started
+        assert command[:3] == [sys.executable, "-m", "jupyterlab"]
+        assert {f"--ServerApp.root_dir={tmp_path / 'mine'}", "--ServerApp.port=8901", "--no-browser"} <= set(command)
+        assert any(part.endswith("/lab/tree/01_paths.ipynb") for part in command)
+        assert (tmp_path / "mine" / "01_paths.ipynb").read_text() == "{}"
+
+    def test_root_is_allowed_where_there_is_nobody_else(self, tmp_path, monkeypatch):
+        for user, expected in ((0, True), (1000, False)):
+            monkeypatch.setattr("nnvis_widgets.cli.notebook.os.geteuid", lambda user=user: user, raising=False)
+            assert ("--allow-root" in server_command(tmp_path, "01.ipynb")) is expected
+
+    def test_without_jupyterlab_the_message_says_how_to_install_it(self, monkeypatch, capsys):
+        monkeypatch.setattr("nnvis_widgets.cli.notebook.importlib.util.find_spec", lambda name: None)
+        assert main(["notebook"]) == 1
+        assert "pip install 'nnvis_widgets[lab]'" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("port", ["0", "65536", "http"])
+    def test_a_port_out_of_range_is_refused(self, port, capsys):
+        assert main(["notebook", "--port", port]) == 2
+        assert "--port: a whole number from 1 to 65535" in capsys.readouterr().err
+
+    def test_a_folder_that_is_a_file_is_refused(self, tmp_path, monkeypatch, capsys):
+        (tmp_path / "source").mkdir()
+        (tmp_path / "source" / "01.ipynb").write_text("{}")
+        (tmp_path / "file").write_text("mine")
+        monkeypatch.setattr("nnvis_widgets.cli.notebook.notebooks_folder", lambda: tmp_path / "source")
+        assert main(["notebook", "--folder", str(tmp_path / "file")]) == 2
+        assert "--folder" in capsys.readouterr().err
