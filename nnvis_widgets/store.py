@@ -5,9 +5,11 @@ May import: the standard library, numpy, safetensors (and torch inside the funct
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import tempfile
+import re
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,10 +32,9 @@ class StoreError(ValueError):
 def _beside(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path` that takes its place only when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
+    part = path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
     try:
+        part.touch(exist_ok=False)  # unlike tempfile, with the permissions that the user's other files get
         yield part
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
@@ -43,14 +44,28 @@ def _beside(path: Path) -> Iterator[Path]:
 
 
 def _write(path: Path, write: Callable[[Path], None]) -> None:
-    with _beside(path) as part:
-        write(part)
+    from safetensors import SafetensorError
+
+    try:
+        with _beside(path) as part:
+            write(part)
+    except SafetensorError as error:
+        # safetensors reports a full disk as an error of its own, with the system's number in the text
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        code = int(number.group(1))
+        raise OSError(code, os.strerror(code) if code in errno.errorcode else str(error), str(path)) from error
 
 
 def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
     """Write a JSON file that is either the whole new content or the old file, whenever the process dies."""
     text = json.dumps({"format": FORMAT, **content}, indent=1)
-    _write(Path(path), lambda part: part.write_text(text, encoding="utf-8") and None)
+
+    def write(part: Path) -> None:
+        part.write_text(text, encoding="utf-8")
+
+    _write(Path(path), write)
 
 
 def read_json(path: str | os.PathLike) -> dict[str, Any]:
@@ -92,7 +107,7 @@ def read_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[st
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no file {path}")
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -135,6 +150,4 @@ def _check_format(content: Any, path: str | os.PathLike) -> None:
     if not isinstance(content, dict) or "format" not in content:
         raise StoreError(f"{path} was not written by nnvis_widgets: it names no format")
     if content["format"] > FORMAT:
-        raise StoreError(
-            f"{path} has format {content['format']}; this version reads up to {FORMAT}: upgrade nnvis_widgets"
-        )
+        raise StoreError(f"{path} has format {content['format']}; this version reads up to {FORMAT}: upgrade nnvis_widgets")

@@ -27,11 +27,12 @@ import torch
 from torch import Tensor
 
 from .data import Samples
-from .family import WeightFamily
+from .family import Coefficients, WeightFamily
 from .replica import Replica
 from .scope import Scope
 from .states import Layout
 
+CALIBRATION = 2048  # samples that "recalibrate" averages over, at most
 POLICIES = ("auto", "final", "interpolate", "recalibrate", "batch")
 
 
@@ -55,6 +56,13 @@ class BatchNorm:
         self._replica = replica
         self._calibration = calibration
         self._order = list(order)
+        tracked = {f"{name}.{tail}" for name in replica.norms for tail in ("running_mean", "running_var")}
+        foreign = [name for name in replica.layout.statistics if name not in tracked and name in replica.buffer_names]
+        if foreign and policy in ("recalibrate", "batch"):
+            raise ValueError(
+                f"batchnorm: {policy!r} works on torch's own normalisation layers, and {foreign[0]!r} belongs to another kind "
+                "of module; use 'final' or 'interpolate'"
+            )
 
     def resolve(self, scope: Scope | None) -> str:
         """Return the policy in force for a scope: "auto" decided, and "none" for a model without running statistics."""
@@ -62,9 +70,9 @@ class BatchNorm:
             return "none"
         if self.policy != "auto":
             return self.policy
-        return "recalibrate" if scope is None or self._upstream(scope) else "final"
+        return "recalibrate" if self._upstream(scope or Scope.parse(None, self._replica.layout)) else "final"
 
-    def buffers(self, policy: str, family: WeightFamily, row: Sequence[float], parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    def buffers(self, policy: str, family: WeightFamily, row: Coefficients, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the buffers of the model at one row of coefficients, on the replica's device."""
         if policy == "stored":
             anchor = family.anchors[int(np.argmax(row))]
@@ -86,19 +94,27 @@ class BatchNorm:
     def describe(self, policy: str, own_data: bool) -> str:
         """Return the words for the state line of a picture."""
         if policy == "none":
-            return "no BatchNorm"
+            return "of each batch" if self._replica.untracked else "no BatchNorm"
         if policy == "recalibrate":
             source = "the measured data" if own_data else "training data"
             return f"recalibrated on {len(self._full_batches()) * self._calibration.batch_size} samples of {source}"
         return {"batch": "of each batch", "stored": "of each checkpoint"}.get(policy, policy)
 
+    def calibration_digest(self) -> str:
+        """Return a digest of the samples that "recalibrate" averages over."""
+        return self._calibration.digest(len(self._full_batches()))
+
     def _full_batches(self) -> list[int]:
         # a shorter last batch would weigh as much as a full one, and a batch of one sample has no variance
         samples = self._calibration
-        return [number for number in range(len(samples)) if samples.size(number) == samples.batch_size]
+        full = [number for number in range(len(samples)) if samples.size(number) == samples.batch_size]
+        return full[: max(1, CALIBRATION // samples.batch_size)]
 
     def _upstream(self, scope: Scope) -> bool:
-        layers = {name: layer for layer, names in self._replica.layout.layers.items() for name in names}
+        layout = self._replica.layout
+        owners = {name: [layer] for layer, names in layout.layers.items() for name in names}
+        for alias, name in layout.aliases.items():
+            owners[name].append(alias.rpartition(".")[0])
         entered: dict[str, int] = {}
         for position, name in enumerate(self._order):
             entered.setdefault(name, position)
@@ -106,10 +122,11 @@ class BatchNorm:
         if not norms:
             return False
         # a module that is never entered (its weights are used by another) may lie anywhere
-        return min(entered.get(layers[name], -1) for name in scope.tensors) < max(norms)
+        used = [min(entered.get(layer, len(self._order)) for layer in owners[name]) for name in scope.tensors]
+        return any(first < max(norms) or first == len(self._order) for first in used)
 
 
-def interpolated(family: WeightFamily, row: Sequence[float]) -> dict[str, Tensor]:
+def interpolated(family: WeightFamily, row: Coefficients) -> dict[str, Tensor]:
     """Return the running statistics at a row: affine like the weights, variances not below the anchors' smallest."""
     layout: Layout = family.layout
     answer = {}

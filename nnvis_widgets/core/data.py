@@ -24,6 +24,8 @@ from torch.utils.data import (
     default_collate,
 )
 
+from .states import raw_bytes
+
 _MEGABYTE = 2**20
 CACHE_BYTES = 2048 * _MEGABYTE
 
@@ -39,16 +41,25 @@ class Samples:
     its first m samples are then a stratified subset for every m, so subsets are nested and partial sums are unbiased.
     """
 
-    def __init__(self, data: Any, *, samples: int | None, seed: int, batch_size: int | str, device: torch.device):
+    def __init__(
+        self,
+        data: Any,
+        *,
+        samples: int | None = None,
+        seed: int = 0,
+        batch_size: int | str = "auto",
+        device: torch.device,
+        at_most: int | None = None,
+    ):
         self._read, size, labels = _reader(data)
         if size == 0:
             raise DataError("data: there are no samples in it")
-        if samples is not None and not (isinstance(samples, int) and 1 <= samples <= size):
+        if samples is not None and not (_is_whole(samples) and 1 <= samples <= size):
             raise DataError(f"samples: a whole number from 1 to {size} (the size of the data), received {samples!r}")
         self.stratified = labels is not None
         rng = np.random.default_rng(seed)
         order = rng.permutation(size) if labels is None else stratified_order(labels, rng)
-        self.order = order[:samples]
+        self.order = order[: at_most if samples is None else samples]
         self.n = len(self.order)
         probe = self._read(self.order[: min(self.n, 2)])
         self.batch_size = _batch_size(batch_size, _bytes(probe) // min(self.n, 2), self.n, device)
@@ -77,8 +88,8 @@ class Samples:
         digest = _digest(batch)
         if self._digests.setdefault(number, digest) != digest:
             raise DataError(
-                f"data: samples {self._indices(number)[:3].tolist()}... changed between two reads; points measured before and after "
-                "could not be compared. Pass data that stays the same"
+                f"data: samples {self._indices(number)[:3].tolist()}... changed between two reads; points measured before "
+                "and after could not be compared. Pass data that stays the same"
             )
         size = _bytes(batch)
         if self._cached + size <= CACHE_BYTES:
@@ -87,9 +98,11 @@ class Samples:
         return batch
 
     def digest(self, batches: int) -> str:
-        """Return a digest of the first `batches` batches, which must have been read."""
+        """Return a digest of the first `batches` batches; those that have not been read yet are read."""
         total = hashlib.blake2b(digest_size=16)
         for number in range(batches):
+            if number not in self._digests:
+                self.batch(number)
             total.update(self._digests[number].encode())
         return total.hexdigest()
 
@@ -125,7 +138,7 @@ def _reader(data: Any):
     if isinstance(data, DataLoader):
         return _loader_reader(data)
     if isinstance(data, (tuple, list)) and data and all(isinstance(part, (Tensor, np.ndarray)) for part in data):
-        tensors = [torch.as_tensor(part) for part in data]
+        tensors = [torch.as_tensor(part).detach() for part in data]
         lengths = {len(tensor) if tensor.ndim else 0 for tensor in tensors}
         if len(lengths) != 1:
             raise DataError(f"data: tensors of one length, received shapes {[tuple(t.shape) for t in tensors]}")
@@ -136,9 +149,14 @@ def _reader(data: Any):
 
         return read_tensors, lengths.pop(), _labels(tensors[1] if len(tensors) > 1 else None)
     if isinstance(data, IterableDataset):
-        raise DataError("data: an iterable data set has no fixed order; collect it once, e.g. torch.utils.data.default_collate(list(it))")
-    if isinstance(data, Dataset) or (hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (str, Mapping))):
+        raise DataError(
+            "data: an iterable data set has no fixed order; collect it once: torch.utils.data.default_collate(list(dataset))"
+        )
+    listed = hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (str, bytes, Mapping))
+    if listed and not isinstance(data, type):
         return _dataset_reader(data, default_collate)
+    if isinstance(data, Dataset):
+        raise DataError(f"data: the data set {type(data).__name__} has no length; give it a __len__, or pass a list of its samples")
     raise DataError(f"data: a DataLoader, a Dataset, or a tuple of tensors (inputs, targets); received {type(data).__name__}")
 
 
@@ -197,12 +215,16 @@ def _labels(values: Any) -> np.ndarray | None:
 def _batch_size(wanted: int | str, sample_bytes: int, n: int, device: torch.device) -> int:
     """A megabyte of inputs stays in a CPU's cache; a GPU wants more. At least about eight batches, for partial results."""
     if wanted != "auto":
-        if not (isinstance(wanted, int) and not isinstance(wanted, bool) and wanted >= 1):
+        if not (_is_whole(wanted) and int(wanted) >= 1):
             raise DataError(f"batch_size: 'auto' or a whole number of at least 1, received {wanted!r}")
-        return min(wanted, n)
+        return min(int(wanted), n)
     room, most = (_MEGABYTE, 1024) if device.type == "cpu" else (64 * _MEGABYTE, 4096)
     fits = min(max(room // max(sample_bytes, 1), 1), most)
     return min(fits, max(64, -(-n // 8)), n)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _leaves(batch: Any):
@@ -224,9 +246,8 @@ def _digest(batch: Any) -> str:
     total = hashlib.blake2b(digest_size=16)
     for leaf in _leaves(batch):
         if isinstance(leaf, Tensor):
-            flat = leaf.detach().cpu().contiguous().reshape(-1)
             total.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
-            total.update(memoryview((flat.view(torch.uint8) if flat.numel() else flat).numpy()))
+            total.update(raw_bytes(leaf))
         else:
             total.update(repr(leaf).encode())
     return total.hexdigest()

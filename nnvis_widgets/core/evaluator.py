@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -19,28 +19,17 @@ from torch import Tensor, nn
 
 from .. import __version__
 from ..results import Measurement
-from .batchnorm import BatchNorm
-from .data import Samples, move
+from .batchnorm import CALIBRATION, BatchNorm
+from .data import DataError, Samples, move
 from .family import WeightFamily
-from .replica import Forward, Replica
+from .replica import Forward, Replica, find_device
 from .scope import Scope
 from .scoring import Score, Scorer
-from .states import Layout, State, StateError, digest, snapshot
-from .tally import Tally
+from .states import Layout, State, digest, snapshot
+from .tally import Book, Sweep
+from .tiles import Points, coarse_to_fine
 
 HEARTBEAT = 0.2  # seconds between yields, at most the time of one point on one batch more
-_KEEP_BYTES = 512 * 2**20
-_CALIBRATION = 2048
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What has been measured so far: one `Tally` for each quantity, over the rows asked for."""
-
-    tallies: dict[str, Tally]
-    n: int
-    fraction: float
-    batches: int
 
 
 class Evaluator:
@@ -113,22 +102,17 @@ class Evaluator:
         if compile not in ("auto", True, False):
             raise ValueError(f"compile: 'auto', True or False, received {compile!r}")
         self.model, self.name, self.seed = model, name, seed
-        self.device = _device(device)
+        self.device = find_device(device)
         self.compiled = compile is True
         self._samples = Samples(data, samples=samples, seed=seed, batch_size=batch_size, device=self.device)
         self._own_data = calibration is None
         self._replica = Replica(model, forward, self.device, grad, self.compiled)
-        output, target, order = self._probe()
-        self._scorer = Scorer(loss, metrics, output, target, self._samples.size(0))
+        output, target, order = self._replica.probe(snapshot(model), move(self._samples.batch(0), self.device))
+        with self._quiet():
+            self._scorer = Scorer(loss, metrics, output, target, self._samples.size(0))
         self._scorer.check_labels(output, target)
-        calibrating = self._samples
-        if self.layout.statistics and calibration is not None:
-            size = len(calibration.dataset if hasattr(calibration, "dataset") else calibration)
-            size = len(calibration[0]) if isinstance(calibration, (tuple, list)) else size
-            calibrating = Samples(
-                calibration, samples=min(_CALIBRATION, size), seed=seed, batch_size=self._samples.batch_size, device=self.device
-            )
-        self._batchnorm = BatchNorm(batchnorm, self._replica, calibrating, order)
+        self._calibration = self._calibrating(calibration)
+        self._batchnorm = BatchNorm(batchnorm, self._replica, self._calibration, order)
 
     @property
     def layout(self) -> Layout:
@@ -185,6 +169,9 @@ class Evaluator:
         parts = []
         for number in range(len(self._samples)):
             answer = self._replica(state, buffers, move(self._samples.batch(number), self.device))
+            if not all(isinstance(part, Tensor) for part in answer):
+                kinds = ", ".join(type(part).__name__ for part in answer)
+                raise TypeError(f"observe: outputs and targets must be tensors, received {kinds}; say which with forward=")
             parts.append(tuple(part.detach().cpu() for part in answer))
         return torch.cat([output for output, _ in parts]), torch.cat([target for _, target in parts])
 
@@ -194,9 +181,7 @@ class Evaluator:
         checked = [self.layout.check(anchor, "state") for anchor in anchors] if isinstance(anchors, (list, tuple)) else anchors
         return WeightFamily(self.layout, parsed, checked, self.layout.check(background, "background"))
 
-    def sweep(
-        self, family: WeightFamily, rows: Any, *, reference: int | None = None, policy: str | None = None
-    ) -> Iterator[Sweep]:
+    def sweep(self, family: WeightFamily, rows: Any, *, reference: int | None = None, policy: str | None = None) -> Iterator[Sweep]:
         """Yield sums of loss and metrics at rows of coefficients: after each batch, and at least every 0.2 seconds.
 
         Parameters
@@ -217,12 +202,11 @@ class Evaluator:
         """
         rows = np.asarray(rows, dtype=float)
         policy = policy or self._batchnorm.resolve(family.scope)
-        points = _Points(self._replica, self._batchnorm, family, rows, policy)
-        batches, names = len(self._samples), self._scorer.names
+        points = Points(self._replica, self._batchnorm, family, rows, policy)
+        batches = len(self._samples)
         order = coarse_to_fine(len(rows), reference)
         point_major = not isinstance(family.anchors, list)
-        tallies = {name: Tally(len(rows)) for name in names}
-        references: dict[int, list[np.ndarray]] = {}
+        book = Book(self._scorer.names, len(rows), reference)
         tiles = (
             [(number, [k]) for k in order for number in range(batches)]
             if point_major
@@ -232,24 +216,23 @@ class Evaluator:
         complete = 0
         for number, ks in tiles:
             batch = move(self._samples.batch(number), self.device)
-            pending: list[tuple[int, list[Tensor]]] = []
             for k in ks:
-                pending.append((k, self._score(points, k, batch, number)))
+                book.note(k, self._score(points, k, batch, number, k == order[0]))
                 done += 1
                 if time.monotonic() - last > HEARTBEAT and not point_major:
                     if number == 0:
-                        self._flush(pending, number, tallies, references, reference)
-                    yield Sweep(tallies, self._samples.size(0) if not number else complete, done / total, max(number, 1))
+                        book.enter(number, self._samples.size(0))
+                    yield Sweep(book.tallies, self._samples.size(0) if not number else complete, done / total, max(number, 1))
                     last = time.monotonic()
-            self._flush(pending, number, tallies, references, reference)
+            book.enter(number, self._samples.size(number))
             if point_major:
                 if number == batches - 1 or time.monotonic() - last > HEARTBEAT:
-                    yield Sweep(tallies, self.n, done / total, batches)
+                    yield Sweep(book.tallies, self.n, done / total, batches)
                     last = time.monotonic()
             else:
                 complete += self._samples.size(number)
-                references.pop(number, None)
-                yield Sweep(tallies, complete, done / total, number + 1)
+                book.forget(number)
+                yield Sweep(book.tallies, complete, done / total, number + 1)
                 last = time.monotonic()
 
     def provenance(self, family: WeightFamily, sweep: Sweep, *, policy: str | None = None) -> dict[str, Any]:
@@ -271,6 +254,7 @@ class Evaluator:
             "compiled": self.compiled,
             "threads": torch.get_num_threads(),
             "data": self._samples.digest(sweep.batches),
+            "calibration": self._batchnorm.calibration_digest() if policy == "recalibrate" else "",
             "weights": [digest(anchor) for anchor in anchors] if isinstance(anchors, list) else [],
             "background": digest(family.background),
             "versions": {"nnvis_widgets": __version__, "torch": torch.__version__, "python": platform.python_version()},
@@ -280,109 +264,28 @@ class Evaluator:
         """Return provenance for more of the same sweep: only the samples covered differ."""
         return {**provenance, "n": sweep.n, "data": self._samples.digest(sweep.batches)}
 
-    def _score(self, points: _Points, k: int, batch: Any, number: int) -> list[Tensor]:
-        output, target = points.outputs(k, batch)
-        if k == 0:
-            self._scorer.check_labels(output, target)
-        with torch.enable_grad() if self._replica.grad else torch.inference_mode():
-            return self._scorer(output, target, self._samples.size(number))
+    def _quiet(self) -> AbstractContextManager:
+        return torch.enable_grad() if self._replica.grad else torch.inference_mode()
 
-    def _flush(
-        self,
-        pending: list[tuple[int, list[Tensor]]],
-        number: int,
-        tallies: dict[str, Tally],
-        references: dict[int, list[np.ndarray]],
-        reference: int | None,
-    ) -> None:
-        if not pending:
-            return
-        rows = np.array([k for k, _ in pending])
-        for q, tally in enumerate(tallies.values()):
-            values = torch.stack([scores[q] for _, scores in pending]).to("cpu", torch.float64).numpy()
-            weights = np.ones(values.shape[1]) if values.ndim == 2 else np.array([float(self._samples.size(number))])
-            values = values.reshape(len(rows), -1)
-            if reference is not None and reference in rows:
-                references.setdefault(number, []).append(values[list(rows).index(reference)])
-            paired = references[number][q] if reference is not None else None
-            tally.add(values, weights, paired, rows)
-        pending.clear()
-
-    def _probe(self) -> tuple[Any, Any, list[str]]:
-        """Return outputs and targets of the first batch and the order of the modules; refuse a model that is random."""
+    def _calibrating(self, calibration: Any) -> Samples:
+        """Return the samples that "recalibrate" averages over, at most 2048 of them; refuse what the model cannot read."""
+        if calibration is None or not self.layout.statistics:
+            return self._samples
+        size = self._samples.batch_size
+        samples = Samples(calibration, seed=self.seed, batch_size=size, device=self.device, at_most=CALIBRATION)
         state = snapshot(self.model)
-        parameters = {name: state[name].to(self.device) for name in self.layout.shapes}
-        buffers = self._replica.buffers(state)
-        batch = move(self._samples.batch(0), self.device)
-        before = torch.get_rng_state()
-        order = self._replica.call_order(parameters, buffers, batch)
-        output, target = self._replica(parameters, buffers, batch)
-        again, _ = self._replica(parameters, buffers, batch)
-        if not torch.equal(before, torch.get_rng_state()):
-            torch.set_rng_state(before)
-            raise StateError(
-                "model: its forward pass draws from torch's global random state even in eval mode, so points could not be compared "
-                "and your random state would move. Give it fixed noise through forward=lambda model, batch: ..."
-            )
-        if isinstance(output, Tensor) and not torch.allclose(output, again, rtol=1e-4, atol=1e-6, equal_nan=True):
-            raise StateError("model: two passes over the same batch with the same weights differ, so points could not be compared")
-        return output, target, order
+        try:
+            self._replica(state, self._replica.buffers(state), move(samples.batch(0), self.device))
+        except (DataError, RuntimeError, TypeError, KeyError, IndexError) as error:
+            raise DataError(
+                "calibration: training samples in the form of `data`, since both go through the same forward function; "
+                f"the first batch failed with: {error}"
+            ) from error
+        return samples
 
-
-class _Points:
-    """The weights and buffers of each row on the device; kept when they fit, made again for each batch otherwise."""
-
-    def __init__(self, replica: Replica, batchnorm: BatchNorm, family: WeightFamily, rows: np.ndarray, policy: str):
-        self._replica, self._batchnorm, self._family, self._rows, self._policy = replica, batchnorm, family, rows, policy
-        lazy = not isinstance(family.anchors, list)
-        self._placed = family if lazy else family.on(replica.device, replica.dtypes)
-        size = sum(family.layout.shapes[name].numel() for name in family.scope.tensors) * 4
-        self._room = 1 if lazy else len(rows) if size * len(rows) <= _KEEP_BYTES else 0
-        self._weights: dict[int, dict[str, Tensor]] = {}
-        self._buffers: dict[int, dict[str, Tensor]] = {}
-
-    def outputs(self, k: int, batch: Any) -> tuple[Any, Any]:
-        parameters = self._weights.get(k)
-        if parameters is None:
-            moved = self._placed.moved(self._rows[k])
-            parameters = {name: moved.get(name, self._placed.background[name]) for name in self._family.layout.shapes}
-            parameters = {name: tensor.to(self._replica.device) for name, tensor in parameters.items()}
-            if self._room == 1:
-                self._weights.clear()
-                self._buffers.clear()
-            if self._room:
-                self._weights[k] = parameters
-        if k not in self._buffers:
-            self._buffers[k] = self._batchnorm.buffers(self._policy, self._family, self._rows[k], parameters)
-        return self._batchnorm.outputs(self._policy, parameters, self._buffers[k], batch)
-
-
-def coarse_to_fine(points: int, first: int | None = None) -> list[int]:
-    """Return 0..points-1 in an order whose every prefix is spread over the range; `first`, if given, comes first.
-
-    Examples
-    --------
-    >>> coarse_to_fine(5)
-    [0, 4, 2, 1, 3]
-    """
-    order = dict.fromkeys([] if first is None else [first])
-    order.update(dict.fromkeys((0, points - 1)))
-    step = points - 1
-    while step > 1:
-        half = step / 2
-        order.update(dict.fromkeys(round(half + i * step) for i in range(round((points - 1) / step))))
-        step = half
-    order.update(dict.fromkeys(range(points)))
-    return [k for k in order if 0 <= k < points]
-
-
-def _device(wanted: str | torch.device) -> torch.device:
-    if str(wanted) == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
-        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-        raise ValueError(f"device: 'auto' or one of {', '.join(there)}; received {str(wanted)!r} ({str(error).splitlines()[0]})") from None
-    return device
+    def _score(self, points: Points, k: int, batch: Any, number: int, first: bool) -> list[Tensor]:
+        output, target = points.outputs(k, batch)
+        if first:  # of the points on this batch: before a loss sees labels that it cannot take
+            self._scorer.check_labels(output, target)
+        with self._quiet():
+            return self._scorer(output, target, self._samples.size(number))

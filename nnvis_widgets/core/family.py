@@ -5,6 +5,8 @@ May import: torch, numpy, core.states, core.scope. Every experiment is a `Weight
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,7 @@ from .scope import Scope
 from .states import Layout, State, StateError
 
 KNOT_TOLERANCE = 1e-12
+Coefficients = Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,13 @@ class WeightFamily:
     anchors: Sequence[State]
     background: State
 
-    def parameters(self, row: Sequence[float]) -> dict[str, Tensor]:
+    def parameters(self, row: Coefficients) -> dict[str, Tensor]:
         """Return every parameter of the model at one row of coefficients, under its canonical name."""
         weights = {name: self.background[name] for name in self.layout.shapes}
         weights.update(self.moved(row))
         return weights
 
-    def moved(self, row: Sequence[float]) -> dict[str, Tensor]:
+    def moved(self, row: Coefficients) -> dict[str, Tensor]:
         """Return the tensors of the scope at one row of coefficients."""
         terms = [(float(c), self.anchors[k]) for k, c in enumerate(row) if c != 0.0]
         moved = {}
@@ -68,8 +71,7 @@ class WeightFamily:
 
         def place(name: str, tensor: Tensor) -> Tensor:
             dtype = dtypes.get(name, tensor.dtype)
-            return tensor.to(device=device, dtype=torch.promote_types(dtype, torch.float32)
-                             if dtype in (torch.float16, torch.bfloat16) else dtype)
+            return tensor.to(device=device, dtype=torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype)
 
         anchors = [{name: place(name, anchor[name]) for name in self.scope.tensors} for anchor in self.anchors]
         background = {name: place(name, tensor) for name, tensor in self.background.items()}
@@ -115,7 +117,7 @@ class LagrangePath:
     kind = "lagrange"
 
     def __init__(self, states: Sequence[State], positions: Sequence[float] | None = None):
-        self.states = list(states)
+        self.states = [states] if isinstance(states, Mapping) else list(states)
         if len(self.states) < 2:
             raise ValueError(f"states: a path needs at least two checkpoints, received {len(self.states)}")
         knots = np.linspace(0.0, 1.0, len(self.states)) if positions is None else np.asarray(positions, dtype=float)
@@ -142,7 +144,7 @@ class LagrangePath:
 
     def state_at(self, alpha: float) -> dict[str, Tensor]:
         """Return the state at `alpha`: a stored state at a knot, else interpolated parameters with the end's buffers."""
-        if not np.isfinite(alpha):
+        if not isinstance(alpha, numbers.Real) or not math.isfinite(alpha):
             raise ValueError(f"alpha: a finite number, received {alpha!r}")
         row = self.coefficients(float(alpha))
         if np.count_nonzero(row) == 1 and row.max() == 1.0:
@@ -162,9 +164,6 @@ class LinearPath(LagrangePath):
     def __init__(self, start: State, end: State):
         super().__init__([start, end])
 
-    def coefficients(self, alpha: float) -> np.ndarray:
-        return np.array([1.0 - alpha, alpha]) if 0.0 != alpha != 1.0 else super().coefficients(alpha)
-
 
 class QuadraticPath(LagrangePath):
     """The parabola through start, mid and end, with mid at `mid_at` (Nemcova, 2021: 0.5)."""
@@ -172,7 +171,7 @@ class QuadraticPath(LagrangePath):
     kind = "quadratic"
 
     def __init__(self, start: State, mid: State, end: State, mid_at: float = 0.5):
-        if not 0.0 < mid_at < 1.0:
+        if not KNOT_TOLERANCE < mid_at < 1.0 - KNOT_TOLERANCE:
             raise ValueError(f"mid_at: between 0 and 1, received {mid_at!r}")
         super().__init__([start, mid, end], [0.0, mid_at, 1.0])
 

@@ -7,17 +7,18 @@ buffers as arguments.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from .data import DataError, move
-from .states import Layout, StateError, unwrap
+from .states import Layout, StateError, raw_bytes, unwrap
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
 
@@ -30,6 +31,8 @@ class Replica:
     layout : Layout
     norms : dict of str to Module
         Normalisation layers that keep running statistics, by name.
+    untracked : bool
+        Whether there is a BatchNorm that keeps none.
     """
 
     def __init__(self, model: nn.Module, forward: Forward | None, device: torch.device, grad: bool, compiled: bool = False):
@@ -48,6 +51,9 @@ class Replica:
         self._model = replica.to(device).eval().requires_grad_(False)
         self.device = device
         self._caller = _Caller(self._model, forward or default_forward)
+        # weights are put into one module for the time of a call: two threads in it would mix theirs up
+        self._lock = threading.RLock()
+        self._written: frozenset[str] = frozenset()
         self.grad = grad
         self._call = torch.compile(self._plain_call) if compiled else self._plain_call
         self.norms = {
@@ -55,9 +61,19 @@ class Replica:
             for name, module in self._model.named_modules()
             if isinstance(module, _NormBase) and module.running_mean is not None
         }
+        self._statistics = frozenset(
+            f"model.{name}.{tail}" for name in self.norms for tail in ("running_mean", "running_var", "num_batches_tracked")
+        )
+        # without running statistics a BatchNorm normalises by the measured batch, in eval mode too
+        self.untracked = any(isinstance(m, _BatchNorm) and m.running_mean is None for m in self._model.modules())
         self.dtypes = {name: p.dtype for name, p in self._model.named_parameters()}
         persistent = set(self.layout.buffers)
         self._buffers = {name: b.dtype for name, b in self._model.named_buffers() if name in persistent}
+
+    @property
+    def buffer_names(self) -> Collection[str]:
+        """Names of the buffers that a state holds, each once."""
+        return self._buffers.keys()
 
     def buffers(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return a state's buffers on this device, each once, in the model's types."""
@@ -65,9 +81,10 @@ class Replica:
 
     def __call__(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batch: Any) -> tuple[Any, Any]:
         """Return outputs and targets of a batch that is on this device, with these weights."""
-        tensors = {f"model.{name}": parameters[name].to(dtype) for name, dtype in self.dtypes.items()}
+        tensors = {f"model.{name}": parameters[name].to(self.device, dtype) for name, dtype in self.dtypes.items()}
         tensors.update({f"model.{name}": buffer for name, buffer in buffers.items()})
-        with self._exact(), torch.enable_grad() if self.grad else torch.inference_mode():
+        tensors.update({name: tensors[name].clone() for name in self._written})
+        with self._lock, self._exact(), torch.enable_grad() if self.grad else torch.inference_mode():
             return self._call(tensors, batch)
 
     def _plain_call(self, tensors: dict[str, Tensor], batch: Any) -> tuple[Any, Any]:
@@ -78,7 +95,9 @@ class Replica:
         with self._training(None):
             return self(parameters, {name: b.clone() for name, b in buffers.items()}, batch)
 
-    def recalibrated(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batches: Any) -> dict[str, Tensor]:
+    def recalibrated(
+        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batches: Iterable[Any]
+    ) -> dict[str, Tensor]:
         """Return buffers whose running statistics are cumulative averages over `batches` with these weights.
 
         The same number as ``torch.optim.swa_utils.update_bn`` leaves in a model.
@@ -89,38 +108,64 @@ class Replica:
             fresh[f"{name}.running_var"].fill_(1)
             if f"{name}.num_batches_tracked" in fresh:
                 fresh[f"{name}.num_batches_tracked"].zero_()
-        for batch in batches:
-            with self._training("cumulative"):
+        for number, batch in enumerate(batches, 1):
+            with self._training(1.0 / number):
                 self(parameters, fresh, move(batch, self.device))
         return fresh
 
     def call_order(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batch: Any) -> list[str]:
         """Return module names in the order in which one forward pass enters them, repeats included."""
         order: list[str] = []
+        given = {f"model.{name}": parameters[name].to(self.device, dtype, copy=True) for name, dtype in self.dtypes.items()}
+        given.update({f"model.{name}": buffer.clone() for name, buffer in buffers.items()})
+        before = {name: tensor.clone() for name, tensor in given.items()}
         hooks = [
             module.register_forward_pre_hook(lambda _m, _i, name=name: order.append(name))
             for name, module in self._model.named_modules()
         ]
         try:
-            self(parameters, buffers, batch)
+            with self._exact(), torch.enable_grad() if self.grad else torch.inference_mode():
+                functional_call(self._caller, given, (batch,))
         finally:
             for hook in hooks:
                 hook.remove()
+        # a forward pass that counts its calls in a buffer, or renormalises a weight, would write into the user's states
+        self._written = frozenset(name for name, tensor in given.items() if raw_bytes(tensor) != raw_bytes(before[name]))
         return order
 
+    def probe(self, state: Mapping[str, Tensor], batch: Any) -> tuple[Any, Any, list[str]]:
+        """Return outputs and targets of a batch and the order of the modules; refuse a model that is random."""
+        buffers = self.buffers(state)
+        before = torch.get_rng_state()
+        order = self.call_order(state, buffers, batch)
+        output, target = self(state, buffers, batch)
+        again, _ = self(state, buffers, batch)
+        if not torch.equal(before, torch.get_rng_state()):
+            torch.set_rng_state(before)
+            raise StateError(
+                "model: its forward pass draws from torch's global random state even in eval mode, so points could not be "
+                "compared and your random state would move. Give it fixed noise through forward=lambda model, batch: ..."
+            )
+        if isinstance(output, Tensor) and not torch.allclose(output, again, rtol=1e-4, atol=1e-6, equal_nan=True):
+            raise StateError("model: two passes over the same batch with the same weights differ, so points could not be compared")
+        return output, target, order
+
     @contextmanager
-    def _training(self, momentum: str | None) -> Iterator[None]:
-        kept = {name: norm.momentum for name, norm in self.norms.items()}
-        for norm in self.norms.values():
-            norm.train()
-            if momentum == "cumulative":
-                norm.momentum = None
-        try:
-            yield
-        finally:
-            for name, norm in self.norms.items():
-                norm.eval()
-                norm.momentum = kept[name]
+    def _training(self, momentum: float | None) -> Iterator[None]:
+        """Let the normalisation layers use, and with a momentum collect, the statistics of the batch."""
+        with self._lock:
+            kept = {name: norm.momentum for name, norm in self.norms.items()}
+            written, self._written = self._written, self._written if momentum is None else self._written - self._statistics
+            for norm in self.norms.values():
+                norm.train()
+                norm.momentum = norm.momentum if momentum is None else momentum
+            try:
+                yield
+            finally:
+                self._written = written
+                for name, norm in self.norms.items():
+                    norm.eval()
+                    norm.momentum = kept[name]
 
     def _exact(self):
         """Full float32 products and repeatable kernels on CUDA, where cuDNN would round to TF32 by default."""
@@ -154,6 +199,22 @@ def default_forward(model: nn.Module, batch: Any) -> tuple[Any, Any]:
     return model(batch[0]), batch[1]
 
 
+def find_device(wanted: str | torch.device) -> torch.device:
+    """Return the device that "auto" or a name stands for; refuse one that is not there."""
+    if str(wanted) == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+        if device.type == "meta":
+            raise ValueError("it holds no values")
+    except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError) as error:
+        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device: 'auto' or one of {', '.join(there)}; received {str(wanted)!r} ({reason})") from None
+    return device
+
+
 def _tensor(output: Any) -> Any:
     """Unpack the usual containers of a single output: `.logits`, ['logits'], a one-element tuple."""
     if isinstance(output, Tensor):
@@ -172,6 +233,8 @@ def _refuse_split(model: nn.Module) -> None:
     if any(device.type == "meta" for device in devices):
         raise StateError("model: some of its weights are on the meta device and have no values: load them first")
     if len(devices) > 1:
-        raise StateError(f"model: its weights lie on {len(devices)} devices ({', '.join(sorted(map(str, devices)))}); move it to one")
+        raise StateError(
+            f"model: its weights lie on {len(devices)} devices ({', '.join(sorted(map(str, devices)))}); move it to one"
+        )
     if not any(True for _ in model.parameters()):
         raise StateError("model: it has no parameters")

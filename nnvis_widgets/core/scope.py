@@ -6,6 +6,7 @@ May import: torch, core.states.
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,7 @@ class Scope:
             Unknown or ambiguous name (close names are listed), index out of range, or weights that cannot be interpolated.
         """
         if isinstance(spec, Scope):
-            return spec
+            return _of_this_model(spec, layout)
         if spec is None:
             floating = {name: None for name in layout.shapes if _is_floating(layout.dtypes[name])}
             return cls("model", "model", dict(floating))
@@ -73,9 +74,7 @@ class Scope:
 
     def count(self, layout: Layout) -> int:
         """Return how many single weights are selected."""
-        return sum(
-            layout.shapes[name].numel() if index is None else len(index) for name, index in self.tensors.items()
-        )
+        return sum(layout.shapes[name].numel() if index is None else len(index) for name, index in self.tensors.items())
 
     def take(self, state: State) -> list[Tensor]:
         """Return the selected weights of a state: whole tensors, or 1-D tensors of single weights."""
@@ -83,6 +82,17 @@ class Scope:
             state[name] if index is None else state[name].reshape(-1)[index.to(state[name].device)]
             for name, index in self.tensors.items()
         ]
+
+
+def _of_this_model(scope: Scope, layout: Layout) -> Scope:
+    for name, index in scope.tensors.items():
+        if name not in layout.shapes:
+            raise _unknown(name, layout)
+        if index is not None and int(index.max()) >= layout.shapes[name].numel():
+            raise ScopeError(
+                f"scope: {scope.name!r} was made for another model; here {name!r} has shape {tuple(layout.shapes[name])}"
+            )
+    return scope
 
 
 def _is_floating(dtype: torch.dtype) -> bool:
@@ -108,9 +118,7 @@ def _named(spec: str, layout: Layout) -> Scope:
         )
     tied = [alias for alias in layout.aliases if alias.startswith(f"{spec}.")]
     if tied:
-        raise ScopeError(
-            f"scope: all parameters of {spec!r} are tied to {sorted({layout.aliases[a] for a in tied})}: name those"
-        )
+        raise ScopeError(f"scope: all parameters of {spec!r} are tied to {sorted({layout.aliases[a] for a in tied})}: name those")
     if spec in layout.buffers:
         raise ScopeError(f"scope: {spec!r} is a buffer; buffers follow the evaluator's BatchNorm policy, not a path")
     raise _unknown(spec, layout)
@@ -130,7 +138,7 @@ def _whole(name: str, level: str, tensors: Iterable[str], layout: Layout) -> Sco
     for tensor in tensors:
         if not _is_floating(layout.dtypes[tensor]):
             raise ScopeError(f"scope: {tensor!r} has type {layout.dtypes[tensor]}, which cannot be interpolated")
-    return Scope(name, level, {tensor: None for tensor in tensors})
+    return Scope(name, level, dict.fromkeys(tensors))
 
 
 def _element(name: str, index: Any, layout: Layout) -> Scope:
@@ -145,8 +153,9 @@ def _element(name: str, index: Any, layout: Layout) -> Scope:
     _whole(tensor, "tensor", [tensor], layout)
     shape = layout.shapes[tensor]
     try:
-        position = tuple(int(i) for i in index) if isinstance(index, Sequence) else (int(index.__index__()),)
-    except (AttributeError, TypeError, ValueError):
+        # operator.index: int() would quietly cut 0.7 down to 0
+        position = tuple(operator.index(i) for i in index) if isinstance(index, Iterable) else (operator.index(index),)
+    except TypeError:
         raise ScopeError(f"scope: the index of a weight is a tuple of whole numbers; received {index!r}") from None
     if len(position) != len(shape) or not all(0 <= i < size for i, size in zip(position, shape, strict=True)):
         last = tuple(size - 1 for size in shape)

@@ -39,6 +39,8 @@ class Scorer:
         if metrics is None:
             metrics = {"accuracy": accuracy} if classes else {}
         for name, metric in metrics.items():
+            if name == "loss":
+                raise ValueError("metrics: the name 'loss' is taken by the loss itself; call this metric something else")
             if not callable(metric):
                 raise TypeError(f"metrics: {name!r} must be a function (output, target) -> (n,), received {metric!r}")
         self.metrics = dict(metrics)
@@ -62,8 +64,8 @@ class Scorer:
             low, high = int(target.min()), int(target.max())
             if low < 0 or high >= output.shape[1]:
                 raise DataError(
-                    f"data: labels run from {low} to {high}, but the model has {output.shape[1]} outputs (0 to {output.shape[1] - 1}). "
-                    "Pass loss= if some labels are to be ignored"
+                    f"data: labels run from {low} to {high}, but the model has {output.shape[1]} outputs "
+                    f"(0 to {output.shape[1] - 1}). Pass loss= if some labels are to be ignored"
                 )
 
 
@@ -86,6 +88,8 @@ def accuracy(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _cross_entropy(output: Tensor, target: Tensor) -> Tensor:
+    # half precision keeps three digits of a loss; the outputs hold more than that
+    output = output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
     return _rows(F.cross_entropy(output, target.long(), reduction="none"))
 
 
@@ -95,7 +99,7 @@ def _rows(values: Tensor) -> Tensor:
 
 def _per_sample(loss: Score, output: Any, target: Any, n: int) -> Score:
     """Return a loss that gives (n,) where that equals the user's mean; else the user's loss as it is."""
-    value = _scalar_or_rows(loss(output, target), n, output, target)
+    value = _checked(loss, n, output, target)
     if value.ndim:
         return lambda o, t: _rows(loss(o, t))
     unreduced = _without_reduction(loss)
@@ -104,31 +108,37 @@ def _per_sample(loss: Score, output: Any, target: Any, n: int) -> Score:
     rows = unreduced(output, target)
     if not isinstance(rows, Tensor) or not rows.ndim or rows.shape[0] != n:
         return loss
+    same = partial(torch.isclose, value.double(), rtol=1e-4 if value.dtype.itemsize > 2 else 1e-2, atol=1e-7, equal_nan=True)
+    total = rows.double().sum()
     rows = _rows(rows)
-    # class weights, ignored labels and sums make the user's number another one than the mean over samples
-    if not torch.allclose(rows.double().mean(), value.double(), rtol=1e-4, atol=1e-7, equal_nan=True):
+    # class weights and ignored labels make the user's number another one than the mean over samples
+    if not same(rows.double().mean()):
+        if same(total):
+            raise ValueError(
+                "loss: it sums over the samples of a batch, so its value would depend on the batch size; "
+                "use reduction='mean' or reduction='none'"
+            )
         return loss
     ignored = getattr(loss, "ignore_index", None)
 
     def rows_of(o: Any, t: Any) -> Tensor:
         if ignored is not None and isinstance(t, Tensor) and bool((t == ignored).any()):
             raise DataError(
-                f"loss: label {ignored}, which the loss ignores, is in some batches only, so its mean per batch is no mean over samples. "
-                "Pass a loss that returns one value per sample, shape (n,)"
+                f"loss: label {ignored}, which the loss ignores, is in some batches only, so its mean per batch is no mean "
+                "over samples. Pass a loss that returns one value per sample, shape (n,)"
             )
         return _rows(unreduced(o, t))
 
     return rows_of
 
 
-def _scalar_or_rows(value: Any, n: int, output: Any, target: Any) -> Tensor:
+def _checked(loss: Score, n: int, output: Any, target: Any) -> Tensor:
+    value: Any = loss(output, target)
     if not isinstance(value, Tensor) or (value.ndim and value.shape[0] != n):
         raise ValueError(f"loss: a tensor, scalar or one value per sample ({n}); received {_describe(value)}")
-    shapes_differ = (
-        isinstance(output, Tensor) and isinstance(target, Tensor) and output.is_floating_point() and target.is_floating_point()
-        and output.shape != target.shape and output.numel() == target.numel()
-    )
-    if shapes_differ:
+    if value.dtype == torch.bool or not (value.is_floating_point() or value.dtype in (torch.int64, torch.int32)):
+        raise ValueError(f"loss: real numbers, received {_describe(value)}")
+    if _broadcasts(loss, value, output, target):
         raise ValueError(
             f"loss: outputs {tuple(output.shape)} and targets {tuple(target.shape)} would broadcast against each other; "
             "give them one shape, e.g. forward=lambda model, batch: (model(batch[0]).squeeze(1), batch[1])"
@@ -136,20 +146,39 @@ def _scalar_or_rows(value: Any, n: int, output: Any, target: Any) -> Tensor:
     return value
 
 
+def _broadcasts(loss: Score, value: Tensor, output: Any, target: Any) -> bool:
+    """Whether outputs (n, 1) have met targets (n,) as a table (n, n), of which only a mean or a sum is left."""
+    if not (isinstance(output, Tensor) and isinstance(target, Tensor) and target.is_floating_point()):
+        return False
+    if output.shape == target.shape or output.numel() != target.numel():
+        return False
+    if value.ndim:
+        return value.numel() > output.numel()
+    # a function may put the shapes in order itself: then the mean of a few samples is the mean of each one alone
+    few = min(len(output), 8)
+    alone = [loss(output[i : i + 1], target[i : i + 1]).double() for i in range(few)]
+    return not torch.allclose(torch.stack(alone).mean(), loss(output[:few], target[:few]).double(), rtol=1e-3, equal_nan=True)
+
+
 def _without_reduction(loss: Score) -> Score | None:
     if isinstance(loss, nn.Module):
-        if getattr(loss, "reduction", None) != "mean" or getattr(loss, "weight", None) is not None:
+        if getattr(loss, "reduction", None) not in ("mean", "sum") or getattr(loss, "weight", None) is not None:
             return None
         twin = copy.deepcopy(loss)
         twin.reduction = "none"  # type: ignore[assignment]
         return twin
     try:
         if "reduction" in inspect.signature(loss).parameters:
-            return partial(loss, reduction="none")
+            unreduced: Callable[..., Tensor] = loss
+            return partial(unreduced, reduction="none")
     except (TypeError, ValueError):
         pass
     return None
 
 
 def _describe(value: Any) -> str:
-    return f"a {str(value.dtype).removeprefix('torch.')} tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    return (
+        f"a {str(value.dtype).removeprefix('torch.')} tensor {tuple(value.shape)}"
+        if isinstance(value, Tensor)
+        else f"a {type(value).__name__}"
+    )

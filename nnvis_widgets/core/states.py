@@ -1,4 +1,4 @@
-"""Named weights: which tensors a model has, snapshots, digests, and how far weights have moved.
+"""Named weights: which tensors a model has, snapshots, and digests.
 
 May import: torch, numpy. A *state* is a mapping from the names of ``state_dict()`` to tensors. A *layout* says what each
 name is: a parameter, a running statistic of a normalisation layer, or another buffer; tied parameters count once.
@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from .distances import distances as distances
 
 State = Mapping[str, Tensor]
 
@@ -29,7 +31,9 @@ class RunLike(Protocol):
     """What the experiments need of a run: epochs, and states that are read when asked for."""
 
     @property
-    def epochs(self) -> Any: ...
+    def epochs(self) -> Any:
+        """Epochs of the checkpoints, ascending."""
+
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> Any: ...
 
@@ -49,24 +53,40 @@ def unwrap(model: nn.Module) -> nn.Module:
 def plain_names(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tensors of a state without the prefixes that wrappers put before every name."""
     named = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    for _ in range(4):
-        for prefix in _WRAPPERS:
-            if named and all(name.startswith(f"{prefix}.") for name in named):
-                named = {name[len(prefix) + 1 :]: value for name, value in named.items()}
-                break
-        else:
+    start = len(_wrapper_prefix(named))
+    return {name[start:]: value for name, value in named.items()}
+
+
+def _wrapper_prefix(names: Iterable[str]) -> str:
+    """Return what wrappers have put before every one of these names, such as "_orig_mod.module."."""
+    names, prefix = list(names), ""
+    while names:
+        longer = [f"{prefix}{wrapper}." for wrapper in _WRAPPERS if all(n.startswith(f"{prefix}{wrapper}.") for n in names)]
+        if not longer:
             break
-    return named
+        prefix = longer[0]
+    return prefix
+
+
+def same_memory(tensor: Tensor) -> tuple:
+    """Return a key that two tensors share only where they are the same values in the same memory (tied weights)."""
+    if tensor.is_meta or not tensor.numel() or tensor.layout != torch.strided:
+        return (id(tensor),)
+    return (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
 
 
 def snapshot(model: nn.Module) -> dict[str, Tensor]:
     """Return a copy of a model's parameters and buffers on the CPU; names that are tied share one tensor."""
     copies: dict[tuple, Tensor] = {}
     state = {}
-    for name, tensor in plain_names(unwrap(model).state_dict()).items():
+    for name, tensor in unwrap(model).state_dict().items():
+        if not isinstance(tensor, Tensor):  # extra state
+            continue
+        if isinstance(tensor, nn.parameter.UninitializedParameter):
+            raise StateError(f"{name!r} is a lazy parameter without a shape: run the model once on a batch first")
         if tensor.is_meta:
             raise StateError(f"{name!r} is on the meta device and has no values: load the weights first")
-        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) if tensor.numel() else (name,)
+        key = same_memory(tensor)
         if key not in copies:
             copies[key] = tensor.detach().to("cpu", copy=True)
         state[name] = copies[key]
@@ -76,12 +96,16 @@ def snapshot(model: nn.Module) -> dict[str, Tensor]:
 def digest(state: State | Iterable[tuple[str, Tensor]]) -> str:
     """Return 32 hexadecimal digits that identify names, shapes, types and every bit of the tensors."""
     total = hashlib.blake2b(digest_size=16)
-    items = state.items() if isinstance(state, Mapping) else state
-    for name, tensor in items:
+    for name, tensor in sorted(state.items() if isinstance(state, Mapping) else state, key=lambda item: item[0]):
         total.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        total.update(memoryview((flat.view(torch.uint8) if flat.numel() else flat).numpy()))
+        total.update(raw_bytes(tensor))
     return total.hexdigest()
+
+
+def raw_bytes(tensor: Tensor) -> memoryview:
+    """Return the bytes of a tensor of any type, row by row."""
+    flat = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
+    return (flat.view(torch.uint8) if flat.numel() else flat.to(torch.uint8)).numpy().data
 
 
 @dataclass(frozen=True)
@@ -121,26 +145,28 @@ class Layout:
                 continue
             seen[id(parameter)] = name
             shapes[name], dtypes[name] = parameter.shape, parameter.dtype
-        persistent = plain_names(model.state_dict())
+        persistent = model.state_dict()
         buffers = {n: b.shape for n, b in model.named_buffers(remove_duplicate=False) if n in persistent}
         return cls(shapes, dtypes, aliases, _running_statistics(buffers), buffers)
 
     @classmethod
     def of_state(cls, state: State, parameters: Iterable[str] | None = None) -> Layout:
         """Return the layout of a bare state; without `parameters`, names of running statistics tell the buffers."""
+        if not isinstance(state, Mapping):
+            raise StateError(f"states: mappings of names to tensors, such as model.state_dict(); received a {type(state).__name__}")
         if parameters is None:
             parameters = [
                 name
                 for name, tensor in state.items()
                 if (tensor.is_floating_point() or tensor.is_complex()) and name.rpartition(".")[2] not in _STATISTICS
             ]
-        seen: dict[int, str] = {}
+        seen: dict[tuple, str] = {}
         aliases: dict[str, str] = {}
         for name in parameters:
-            if id(state[name]) in seen:
-                aliases[name] = seen[id(state[name])]
-            else:
-                seen[id(state[name])] = name
+            # by memory, not by object: state_dict() makes a new tensor object for each name of a tied weight
+            first = seen.setdefault(same_memory(state[name]), name)
+            if first != name:
+                aliases[name] = first
         own = set(seen.values()) | set(aliases)
         buffers = {name: tensor.shape for name, tensor in state.items() if name not in own}
         return cls(
@@ -157,8 +183,9 @@ class Layout:
         layers: dict[str, list[str]] = {}
         for name in self.shapes:
             # a parametrised tensor (weight norm and the like) belongs to the module that it is a parameter of
-            layers.setdefault(name.partition(".parametrizations.")[0] if ".parametrizations." in name
-                              else name.rpartition(".")[0], []).append(name)
+            layers.setdefault(
+                name.partition(".parametrizations.")[0] if ".parametrizations." in name else name.rpartition(".")[0], []
+            ).append(name)
         return {layer: tuple(names) for layer, names in layers.items()}
 
     def count(self, names: Iterable[str] | None = None) -> int:
@@ -171,13 +198,18 @@ class Layout:
         Raises
         ------
         StateError
-            A name is missing or unknown, or a shape differs.
+            A name is missing or unknown, a shape differs, or two names of one tied weight have different values.
         """
-        state = plain_names(state)
-        for alias, name in self.aliases.items():
-            if name not in state and alias in state:
-                state[name] = state[alias]
+        if not isinstance(state, Mapping):
+            raise StateError(f"{what}: a state, such as model.state_dict(); received a {type(state).__name__}")
         expected = {**self.shapes, **self.buffers}
+        state = _named_like(state, [*expected, *self.aliases])
+        for alias, name in self.aliases.items():
+            if alias in state and not _equal(state.setdefault(name, state[alias]), state[alias]):
+                raise StateError(
+                    f"{what}: {name!r} and {alias!r} are one tied weight of the model, but differ here; measure them with a model "
+                    "in which they are not tied"
+                )
         missing = [name for name in expected if name not in state]
         unknown = [name for name in state if name not in expected and name not in self.aliases]
         if missing or unknown:
@@ -199,60 +231,20 @@ class Layout:
         return state
 
 
+def _named_like(state: State, names: Sequence[str]) -> dict[str, Tensor]:
+    """Return the state's tensors with the prefixes of wrappers that `names` have, in place of those that it has."""
+    named = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    if named.keys() <= set(names):
+        return named
+    theirs, ours = len(_wrapper_prefix(named)), _wrapper_prefix(names)
+    return {ours + name[theirs:]: value for name, value in named.items()}
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    same = one is other or same_memory(one) == same_memory(other)
+    return same or (one.shape == other.shape and raw_bytes(one) == raw_bytes(other))
+
+
 def _running_statistics(buffers: Mapping[str, Any]) -> dict[str, str]:
     kinds = {"running_mean": "mean", "running_var": "var"}
     return {name: kinds[tail] for name in buffers if (tail := name.rpartition(".")[2]) in kinds}
-
-
-def distances(start: Sequence[Tensor], end: Sequence[Tensor], mid: Sequence[Tensor] | None = None) -> dict[str, float]:
-    """Return how far a selection of weights has moved from `start` to `end`.
-
-    Parameters
-    ----------
-    start, end, mid : sequence of Tensor
-        The same tensors of the selection in each state.
-
-    Returns
-    -------
-    dict
-        ``distance`` |D| with D = end - start; ``relative_distance`` |D| / |start|; ``rms`` |D| / sqrt(number of weights);
-        ``cosine`` of the angle between start and end. With `mid`: ``rho`` = <mid - start, D> / |D|^2, the share of
-        the straight way covered at the mid checkpoint, and ``eta`` = |mid - start - rho D| / |D|, how far it lies off it.
-        What is undefined (nothing moved, a start of zeros) is NaN.
-    """
-    moved = dot = start2 = end2 = along = 0.0
-    count = 0
-    for index, (first, last) in enumerate(zip(start, end, strict=True)):
-        a, b = _double(first), _double(last)
-        delta = b - a
-        count += a.numel()
-        moved += _inner(delta, delta)
-        dot, start2, end2 = dot + _inner(a, b), start2 + _inner(a, a), end2 + _inner(b, b)
-        if mid is not None:
-            along += _inner(_double(mid[index]) - a, delta)
-    nan = float("nan")
-    distance = moved**0.5
-    answer = {
-        "distance": distance,
-        "relative_distance": distance / start2**0.5 if start2 else nan,
-        "rms": (moved / count) ** 0.5 if count else nan,
-        "cosine": dot / (start2 * end2) ** 0.5 if start2 and end2 else nan,
-    }
-    if mid is not None:
-        answer["rho"] = rho = along / moved if moved else nan
-        off2 = 0.0  # a second pass: |mid - start|^2 - rho^2 |D|^2 would cancel
-        for first, last, between in zip(start, end, mid, strict=True):
-            a, b = _double(first), _double(last)
-            rest = _double(between) - a - rho * (b - a)
-            off2 += _inner(rest, rest)
-        answer["eta"] = (off2 / moved) ** 0.5 if moved else nan
-    return answer
-
-
-def _double(tensor: Tensor) -> Tensor:
-    tensor = tensor.detach().cpu()
-    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64).reshape(-1)
-
-
-def _inner(a: Tensor, b: Tensor) -> float:
-    return float(torch.vdot(a, b).real) if a.is_complex() else float(torch.dot(a, b))

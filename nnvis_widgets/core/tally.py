@@ -1,11 +1,16 @@
 """Running sums over samples: means, standard errors, and paired standard errors against a reference point.
 
-May import: numpy. Sums add, so tallies of different samples can be merged in any order.
+May import: torch, numpy. Sums add, so samples may come in any order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
+import torch
+from torch import Tensor
 
 
 class Tally:
@@ -18,42 +23,102 @@ class Tally:
         self.weight, self.weight2, self.count = (np.zeros(points) for _ in range(3))
         self._x, self._wx, self._x2 = (np.zeros(points) for _ in range(3))
         self._dx, self._wdx, self._dx2 = (np.zeros(points) for _ in range(3))
+        # sums are taken of distances to each point's first value: squares of a large mean would swallow a small spread
+        self._origin = np.full(points, np.nan)
+        self._paired = np.zeros(points, dtype=bool)
 
-    def add(self, values: np.ndarray, weights: np.ndarray, reference: np.ndarray | None, rows: slice = slice(None)) -> None:
-        """Add observations: values of shape (points in `rows`, m), weights (m,), the reference point's values (m,)."""
+    def add(
+        self, values: np.ndarray, weights: np.ndarray, reference: np.ndarray | None, rows: np.ndarray | slice = slice(None)
+    ) -> None:
+        """Add observations: values of shape (points in `rows`, m), weights (m,), the reference point's values (m,).
+
+        `rows` names each point at most once.
+        """
         with np.errstate(invalid="ignore", over="ignore"):
+            first = np.where(np.isfinite(values[:, 0]), values[:, 0], 0.0)
+            self._origin[rows] = np.where(np.isnan(self._origin[rows]), first, self._origin[rows])
+            shifted = values - self._origin[rows][:, None]
             w2 = weights**2
             self.count[rows] += len(weights)
             self.weight[rows] += weights.sum()
             self.weight2[rows] += w2.sum()
-            self._x[rows] += values @ weights
-            self._wx[rows] += values @ w2
-            self._x2[rows] += values**2 @ w2
+            self._x[rows] += _sums(shifted, weights)
+            self._wx[rows] += _sums(shifted, w2)
+            self._x2[rows] += _sums(shifted**2, w2)
             if reference is not None:
+                self._paired[rows] = True
                 differences = values - reference
-                self._dx[rows] += differences @ weights
-                self._wdx[rows] += differences @ w2
-                self._dx2[rows] += differences**2 @ w2
+                self._dx[rows] += _sums(differences, weights)
+                self._wdx[rows] += _sums(differences, w2)
+                self._dx2[rows] += _sums(differences**2, w2)
 
     @property
     def mean(self) -> np.ndarray:
         """Weighted mean at each point, shape (K,); NaN where nothing was measured."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            return self._x / self.weight
+            return self._origin + self._x / self.weight
 
     @property
     def se(self) -> np.ndarray:
         """Standard error of the mean, shape (K,); NaN below two observations."""
-        return self._error(self.mean, self._wx, self._x2)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self._error(self._x / self.weight, self._wx, self._x2)
 
     @property
     def diff_se(self) -> np.ndarray:
-        """Standard error of the paired difference to the reference point, shape (K,)."""
+        """Standard error of the paired difference to the reference point, shape (K,); NaN without a reference."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            return self._error(self._dx / self.weight, self._wdx, self._dx2)
+            return np.where(self._paired, self._error(self._dx / self.weight, self._wdx, self._dx2), np.nan)
 
     def _error(self, mean: np.ndarray, wx: np.ndarray, x2: np.ndarray) -> np.ndarray:
         # sum w^2 (x - mean)^2 / W^2 * m / (m - 1); with unit weights this is s^2 / n
         with np.errstate(invalid="ignore", divide="ignore"):
             spread = np.maximum(x2 - 2 * mean * wx + mean**2 * self.weight2, 0.0)
             return np.sqrt(spread / self.weight**2 * self.count / (self.count - 1))
+
+
+def _sums(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    # not a matrix product: its last bits depend on how many rows are added at once, and that depends on the clock
+    return (values * weights).sum(axis=1)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What has been measured so far: one `Tally` for each quantity, over the rows asked for."""
+
+    tallies: dict[str, Tally]
+    n: int
+    fraction: float
+    batches: int
+
+
+class Book:
+    """The tallies of several quantities over the same points, entered batch by batch."""
+
+    def __init__(self, names: Sequence[str], points: int, reference: int | None):
+        self.tallies = {name: Tally(points) for name in names}
+        self._reference = reference
+        self._paired: dict[int, list[np.ndarray]] = {}
+        self._pending: list[tuple[int, list[Tensor]]] = []
+
+    def note(self, point: int, scores: list[Tensor]) -> None:
+        """Keep one point's values of each quantity, (n,) or scalar, until the batch is entered."""
+        self._pending.append((point, scores))
+
+    def enter(self, batch: int, size: int) -> None:
+        """Add what was noted of a batch of `size` samples; the reference point must be among a batch's first entries."""
+        if not self._pending:
+            return
+        rows = np.array([point for point, _ in self._pending])
+        for q, tally in enumerate(self.tallies.values()):
+            values = torch.stack([scores[q] for _, scores in self._pending]).to("cpu", torch.float64).numpy()
+            weights = np.ones(values.shape[1]) if values.ndim == 2 else np.array([float(size)])
+            values = values.reshape(len(rows), -1)
+            if self._reference in rows:
+                self._paired.setdefault(batch, []).append(values[list(rows).index(self._reference)])
+            tally.add(values, weights, None if self._reference is None else self._paired[batch][q], rows)
+        self._pending.clear()
+
+    def forget(self, batch: int) -> None:
+        """Drop the reference point's values of a batch that is complete."""
+        self._paired.pop(batch, None)

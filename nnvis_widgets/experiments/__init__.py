@@ -1,0 +1,1 @@
+"""One file for each experiment: a family of weights, coefficients, and a result."""

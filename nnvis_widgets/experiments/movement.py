@@ -5,29 +5,47 @@ May import: core, results, numpy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..core.distances import distances
 from ..core.scope import Scope
-from ..core.states import Layout, RunLike, distances
+from ..core.states import Layout, RunLike
 from ..results import MovementTable
 
 COLUMNS = ("distance", "relative_distance", "rms", "arc_length", "tortuosity", "cosine", "rho", "eta")
 
 
 def iter_movement(
-    run: RunLike, scopes: Sequence[Any] | None = None, *, layout: Layout | None = None, start: int = 0, mid: int | None = None, end: int = -1
-) -> Iterator[float]:
+    run: RunLike,
+    scopes: Sequence[Any] | None = None,
+    *,
+    layout: Layout | None = None,
+    start: int = 0,
+    mid: int | None = None,
+    end: int = -1,
+) -> Generator[float, None, MovementTable]:
     """Yield the share of the checkpoints that have been read; the generator's return value is the `MovementTable`."""
+    # not itself a generator function: bad input is refused when it is called, not at the first step
     layout = layout or run.layout  # type: ignore[attr-defined]
-    first, last = range(len(run))[start], range(len(run))[end]
+    first, last = _index(run, "start", start), _index(run, "end", end)
+    middle = None if mid is None else _index(run, "mid", mid)
     if last <= first:
         raise ValueError(f"start, end: two checkpoints in the order of training, received {start} and {end} of {len(run)}")
     wanted: list[Any] = [None, *(s for layer, names in layout.layers.items() for s in _layer_scopes(layer, names, layout))]
     parsed = [Scope.parse(scope, layout) for scope in (wanted if scopes is None else scopes)]
-    states = {index: layout.check(run[index].state, f"checkpoint {index}") for index in {first, last, first if mid is None else mid}}
+    if not parsed:
+        raise ValueError("scopes: at least one, received an empty list")
+    return _walk(run, parsed, layout, first, middle, last)
+
+
+def _walk(
+    run: RunLike, parsed: list[Scope], layout: Layout, first: int, mid: int | None, last: int
+) -> Generator[float, None, MovementTable]:
+    kept = {first, last, first if mid is None else mid}
+    states = {index: layout.check(run[index].state, f"checkpoint {index}") for index in kept}
     arcs = np.zeros(len(parsed))
     before = states[first]
     for index in range(first + 1, last + 1):
@@ -44,7 +62,7 @@ def iter_movement(
         moved["tortuosity"] = arcs[row] / moved["distance"] if moved["distance"] else np.nan
         for name in COLUMNS:
             columns[name].append(moved.get(name, np.nan))
-    return MovementTable(  # type: ignore[return-value]
+    return MovementTable(
         scopes=[scope.name for scope in parsed],
         levels=[scope.level for scope in parsed],
         parameter_count=np.array([scope.count(layout) for scope in parsed]),
@@ -54,7 +72,13 @@ def iter_movement(
 
 
 def measure_movement(
-    run: RunLike, scopes: Sequence[Any] | None = None, *, layout: Layout | None = None, start: int = 0, mid: int | None = None, end: int = -1
+    run: RunLike,
+    scopes: Sequence[Any] | None = None,
+    *,
+    layout: Layout | None = None,
+    start: int = 0,
+    mid: int | None = None,
+    end: int = -1,
 ) -> MovementTable:
     """Return how far each scope has travelled between two checkpoints of a run.
 
@@ -81,6 +105,12 @@ def measure_movement(
             next(steps)
         except StopIteration as finished:
             return finished.value
+
+
+def _index(run: RunLike, name: str, index: int) -> int:
+    if not -len(run) <= index < len(run):
+        raise ValueError(f"{name}: a checkpoint from 0 to {len(run) - 1}, or from the end -1 to -{len(run)}; received {index}")
+    return index % len(run)
 
 
 def _layer_scopes(layer: str, names: Sequence[str], layout: Layout) -> list[Any]:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from ..core.distances import distances
 from ..core.evaluator import Evaluator, Sweep
 from ..core.family import LagrangePath, WeightFamily, check_alphas, check_states
 from ..core.scope import Scope
-from ..core.states import RunLike, State, distances
+from ..core.states import RunLike, State
 from ..results import PathResult
 
 MODEL_ALPHAS = (0.0, 1.0)
@@ -148,9 +149,10 @@ def iter_training(evaluator: Evaluator, run: RunLike) -> Iterator[PathResult]:
         for sweep in evaluator.sweep(family, np.eye(len(run)), reference=len(run) - 1, policy="stored"):
             provenance = provenance or evaluator.provenance(family, sweep, policy="stored")
             arrays = _arrays(sweep, slice(None))
-            ready = sweep.tallies["loss"].weight >= sweep.n
-            for values in (arrays["loss"], *arrays["metrics"].values()):
-                values[~ready] = np.nan
+            partly = sweep.tallies["loss"].weight < sweep.n
+            for entry in arrays.values():
+                for values in entry.values() if isinstance(entry, dict) else [entry]:
+                    values[partly] = np.nan
             yield PathResult(
                 alphas=(epochs - epochs[0]) / span if span else np.zeros(len(run)),
                 epochs=epochs,

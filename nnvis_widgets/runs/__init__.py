@@ -1,0 +1,1 @@
+"""A training run: recorded while it trains, opened afterwards."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .. import store
-from ..core.states import Layout, digest, snapshot, unwrap
+from ..core.states import Layout, StateError, digest, snapshot, unwrap
 from .run import INDEX, Run, RunError
 
 
@@ -68,9 +69,12 @@ class Recorder:
         if exists:
             self._continue()
         else:
+            if self.folder.exists() and not self.folder.is_dir():
+                raise RunError(f"folder: {self.folder} is a file; name an empty or a new folder")
             foreign = [path.name for path in self.folder.iterdir() if not _ours(path)] if self.folder.is_dir() else []
             if foreign:
-                raise RunError(f"folder: {self.folder} holds other files ({', '.join(sorted(foreign)[:3])}); name an empty or a new folder")
+                names = ", ".join(sorted(foreign)[:3])
+                raise RunError(f"folder: {self.folder} holds other files ({names}); name an empty or a new folder")
         self._inside = True
         if not exists:
             self._write(epoch=0.0, metrics={})
@@ -98,7 +102,10 @@ class Recorder:
         """
         self._check_inside()
         last = max((entry["epoch"] for entry in self._entries if entry["epoch"] is not None), default=0.0)
-        number = last + 1.0 if epoch is None else float(epoch)
+        try:
+            number = last + 1.0 if epoch is None else float(epoch)
+        except (TypeError, ValueError):
+            number = math.nan
         if not math.isfinite(number) or number <= last:
             raise RunError(f"epoch: a number greater than the last one recorded ({last:g}), received {epoch!r}")
         self._write(epoch=number, metrics=_numbers(metrics))
@@ -135,8 +142,9 @@ class Recorder:
         except OSError as error:
             raise OSError(
                 error.errno,
-                f"checkpoint {len(entries) - 1} was not written ({error.strerror or error}); {self.folder} keeps the {len(self._entries)} "
-                "completed before it. Make room and call record again, or continue later with Recorder(..., resume=True)",
+                f"checkpoint {len(entries) - 1} was not written ({error.strerror or error}); {self.folder} keeps the "
+                f"{len(self._entries)} completed before it. Make room and call record again, or continue later with "
+                "Recorder(..., resume=True)",
             ) from error
         self._entries, self._last_digest = entries, fingerprint
 
@@ -152,14 +160,17 @@ class Recorder:
     def _continue(self) -> None:
         run = Run.open(self.folder)
         state = snapshot(self._model)
-        self._layout.check(run.final, f"the last checkpoint in {self.folder}")
+        try:
+            self._layout.check(run.final, f"the last checkpoint in {self.folder}")
+        except StateError as error:
+            raise RunError(f"folder: {self.folder} holds a run of another model; name another folder ({error})") from error
         self._entries = store.read_json(self.folder / INDEX)["checkpoints"]
         self._steps = max(entry["step"] or 0 for entry in self._entries)
         self._last_digest = digest(run.final)
         if digest(state) != self._last_digest:
             warnings.warn(
-                f"the model's weights are not those of the last checkpoint in {self.folder} (epoch {run.epochs[-1]:g}); to continue "
-                "from there, first call model.load_state_dict(nv.Run.open(folder).final)",
+                f"the model's weights are not those of the last checkpoint in {self.folder} (epoch {run.epochs[-1]:g}); to "
+                "continue from there, first call model.load_state_dict(nv.Run.open(folder).final)",
                 stacklevel=3,
             )
 
@@ -176,7 +187,7 @@ def _aliases(state: Mapping[str, Tensor]) -> dict[str, str]:
 
 def _ours(path: Path) -> bool:
     """What a recorder that was killed before its first index leaves behind."""
-    return path.name.startswith(("checkpoint-", ".checkpoint-", f".{INDEX}"))
+    return re.fullmatch(rf"checkpoint-\d{{6,}}\.safetensors|\.(checkpoint-.*|{re.escape(INDEX)}\..*)\.part", path.name) is not None
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

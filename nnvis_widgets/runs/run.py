@@ -5,23 +5,22 @@ May import: torch, numpy, core.states, store.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .. import store
-from ..core.states import Layout, State, StateError, digest, plain_names
+from ..core.distances import distances
+from ..core.states import Layout, State, digest, plain_names, same_memory
+from .files import RunError, read_state
 
 INDEX = "run.json"
-
-
-class RunError(ValueError):
-    """A run that cannot be read, or that does not hold what was asked of it."""
 
 
 class Checkpoint:
@@ -46,6 +45,7 @@ class Checkpoint:
 
     @property
     def state(self) -> dict[str, Tensor]:
+        """The weights and buffers, read from disk at each use."""
         return dict(self._read())
 
     @property
@@ -80,9 +80,7 @@ class Run(Sequence):
         self.source = source
         self.epochs = np.array([c.epoch for c in self._checkpoints], dtype=float)
         names = dict.fromkeys(name for c in self._checkpoints for name in c.metrics)
-        self.metrics = {
-            name: np.array([c.metrics.get(name, np.nan) for c in self._checkpoints], dtype=float) for name in names
-        }
+        self.metrics = {name: np.array([c.metrics.get(name, np.nan) for c in self._checkpoints], dtype=float) for name in names}
         self._parameters = list(parameters) if parameters is not None else None
 
     @classmethod
@@ -134,13 +132,15 @@ class Run(Sequence):
             Default: 0, 1, 2, ...
         metrics : dict of str to sequence of float, optional
         """
-        named = [plain_names(state) for state in states]
-        if not named:
+        states = [states] if isinstance(states, Mapping) else list(states)
+        if not states:
             raise RunError("states: at least one state_dict, received none")
+        named = [plain_names(state) if isinstance(state, Mapping) else state for state in states]
         layout = Layout.of_state(named[0])
+        _refuse_live(states, layout)
         for number, state in enumerate(named[1:], 1):
             layout.check(state, f"states[{number}]")
-        return cls(_listed([lambda s=s: s for s in named], epochs, metrics), f"{len(named)} states in memory")
+        return cls(_listed([partial(dict, state) for state in named], epochs, metrics), f"{len(named)} states in memory")
 
     @classmethod
     def from_checkpoints(
@@ -162,7 +162,7 @@ class Run(Sequence):
         for file in files:
             if not file.is_file():
                 raise RunError(f"paths: no file {file}")
-        return cls(_listed([lambda f=f: _torch_state(f, key) for f in files], epochs, None), f"{len(files)} checkpoint files")
+        return cls(_listed([partial(read_state, file, key) for file in files], epochs, None), f"{len(files)} checkpoint files")
 
     def __len__(self) -> int:
         return len(self._checkpoints)
@@ -185,14 +185,17 @@ class Run(Sequence):
 
     @property
     def initial(self) -> dict[str, Tensor]:
+        """The first state."""
         return self._checkpoints[0].state
 
     @property
     def mid(self) -> dict[str, Tensor]:
+        """The state nearest to half of the epochs, see `mid_index`."""
         return self._checkpoints[self.mid_index].state
 
     @property
     def final(self) -> dict[str, Tensor]:
+        """The last state."""
         return self._checkpoints[-1].state
 
     @property
@@ -219,7 +222,7 @@ class Run(Sequence):
         before = self._checkpoints[0].state
         for checkpoint in self._checkpoints[1:]:
             state = checkpoint.state
-            way.append(way[-1] + float(sum((state[n].double() - before[n].double()).square().sum() for n in names)) ** 0.5)
+            way.append(way[-1] + distances([before[n] for n in names], [state[n] for n in names])["distance"])
             before = state
         return 1 + int(np.argmin(np.abs(np.array(way[1:-1]) - share * way[-1])))
 
@@ -233,7 +236,7 @@ def _listed(
 ) -> list[Checkpoint]:
     count = len(readers)
     numbers = list(range(count)) if epochs is None else [float(e) for e in epochs]
-    if len(numbers) != count or any(b <= a for a, b in zip(numbers, numbers[1:], strict=False)):
+    if len(numbers) != count or not all(b > a for a, b in itertools.pairwise(numbers)):
         raise RunError(f"epochs: {count} ascending numbers, one for each state; received {numbers}")
     for name, values in (metrics or {}).items():
         if len(values) != count:
@@ -242,27 +245,16 @@ def _listed(
     return [Checkpoint(i, float(numbers[i]), None, rows[i], read) for i, read in enumerate(readers)]
 
 
-def _torch_state(file: Path, key: str | None) -> State:
-    content = torch.load(file, map_location="cpu", weights_only=True)
-    if key is not None:
-        if not isinstance(content, Mapping) or key not in content:
-            there = ", ".join(map(repr, content)) if isinstance(content, Mapping) else type(content).__name__
-            raise RunError(f"key: {file} has no entry {key!r}; it holds {there}")
-        return _state_of(content[key], file, repr(key))
-    if isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values()):
-        return plain_names(content)
-    inside = [k for k, v in content.items() if isinstance(v, Mapping) and v and all(isinstance(t, Tensor) for t in v.values())] \
-        if isinstance(content, Mapping) else []
-    if len(inside) != 1:
-        there = ", ".join(map(repr, content)) if isinstance(content, Mapping) else type(content).__name__
-        raise RunError(f"{file} is no state_dict; it holds {there}. Name the entry with key=")
-    return plain_names(content[inside[0]])
-
-
-def _state_of(content: Any, file: Path, where: str) -> State:
-    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise StateError(f"{file}: {where} is no state_dict but a {type(content).__name__}")
-    return plain_names(content)
+def _refuse_live(states: Sequence[State], layout: Layout) -> None:
+    """Refuse one model's living weights listed again and again: ``state_dict()`` does not copy."""
+    for number, state in enumerate(states[1:], 1):
+        pairs = [(a, b) for a, b in zip(plain_names(states[0]).values(), plain_names(state).values(), strict=False) if a.numel()]
+        shared = all(same_memory(a) == same_memory(b) for a, b in pairs)
+        if state is not states[0] and layout.shapes and shared:
+            raise RunError(
+                f"states: 0 and {number} are the same memory, so all are the weights of this moment. state_dict() does not copy: "
+                "collect copy.deepcopy(model.state_dict()), or use a Recorder"
+            )
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -1,0 +1,50 @@
+"""Reading states from files that ``torch.save`` wrote, without running what a pickle may hold.
+
+May import: torch, core.states.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.states import State, StateError, plain_names
+
+
+class RunError(ValueError):
+    """A run that cannot be read, or that does not hold what was asked of it."""
+
+
+def read_state(file: Path, key: str | None) -> State:
+    """Return the state_dict in a file: the entry `key`, the file itself, or its only entry that is one."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(
+            f"{file} cannot be read with torch.load(weights_only=True): {reason}. Save model.state_dict(), not the model itself"
+        ) from error
+    if key is not None:
+        if not isinstance(content, Mapping) or key not in content:
+            there = ", ".join(map(repr, content)) if isinstance(content, Mapping) else type(content).__name__
+            raise RunError(f"key: {file} has no entry {key!r}; it holds {there}")
+        return _state_of(content[key], file, repr(key))
+    if isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values()):
+        return plain_names(content)
+    entries = content if isinstance(content, Mapping) else {}
+    inside = [v for v in entries.values() if isinstance(v, Mapping) and v and all(isinstance(t, Tensor) for t in v.values())]
+    if len(inside) != 1:
+        there = ", ".join(map(repr, entries)) if entries else type(content).__name__
+        raise RunError(f"{file} is no state_dict; it holds {there}. Name the entry with key=")
+    return plain_names(inside[0])
+
+
+def _state_of(content: Any, file: Path, where: str) -> State:
+    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise StateError(f"{file}: {where} is no state_dict but a {type(content).__name__}")
+    return plain_names(content)

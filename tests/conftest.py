@@ -1,0 +1,36 @@
+"""Fixtures that several test files use; the small models and states are in factories.py."""
+
+from __future__ import annotations
+
+import factories
+import pytest
+
+import nnvis_widgets as nv
+
+
+@pytest.fixture
+def model():
+    return factories.made(factories.ConvNet)
+
+
+@pytest.fixture
+def data():
+    return factories.images()
+
+
+@pytest.fixture
+def walk(model):
+    """Five states of the model, and the model itself holds the last one."""
+    states = factories.states(model, 5)
+    model.load_state_dict(states[-1])
+    return states
+
+
+@pytest.fixture
+def run(walk):
+    return nv.Run.from_states(walk)
+
+
+@pytest.fixture
+def evaluator(model, walk, data):
+    return nv.Evaluator(model, data, device="cpu", batch_size=16)
