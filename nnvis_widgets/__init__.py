@@ -20,6 +20,7 @@ _HOMES = {
     "Measurement": "results",
     "PathResult": "results",
     "MovementTable": "results",
+    "ResultSet": "results",
     "load": "results",
     "iter_path": "experiments.paths",
     "iter_paths": "experiments.paths",

@@ -36,6 +36,9 @@ class Result:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the result to one file (safetensors with a JSON header, no pickle); `nnvis_widgets.load` reads it."""
+        store.write_arrays(path, *self._taken_apart())
+
+    def _taken_apart(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         arrays: dict[str, np.ndarray] = {}
         about: dict[str, Any] = {"class": type(self).__name__, "plain": {}}
         for entry in fields(self):
@@ -46,7 +49,7 @@ class Result:
                 arrays[entry.name] = np.asarray(value)
             else:
                 about["plain"][entry.name] = value
-        store.write_arrays(path, arrays, about)
+        return arrays, about
 
     @classmethod
     def _restored(cls, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Result:
@@ -70,10 +73,14 @@ def load(path: str | os.PathLike) -> Result:
         No such file; not a result of this package, cut short, or of a newer format.
     """
     arrays, about = store.read_arrays(path)
+    return _known(about, path)._restored(arrays, about)
+
+
+def _known(about: dict[str, Any], where: Any) -> type[Result]:
     kind = Result._kinds.get(str(about.get("class")))
     if kind is None:
-        raise store.StoreError(f"{path} holds a {about.get('class')!r}, which this version does not know: upgrade nnvis_widgets")
-    return kind._restored(arrays, about)
+        raise store.StoreError(f"{where} holds a {about.get('class')!r}, which this version does not know: upgrade nnvis_widgets")
+    return kind
 
 
 @dataclass(frozen=True, repr=False)
@@ -195,16 +202,31 @@ class PathResult(Result):
             return NAN
         return float(np.interp(alpha, self.alphas[order], values[order], left=NAN, right=NAN))
 
-    def crossings(self, other: PathResult, quantity: str = "loss") -> np.ndarray:
-        """Return the alphas at which this curve meets another, both taken as straight between their points."""
+    def crossings(self, other: PathResult, quantity: str = "loss", tolerance: float = 0.0) -> np.ndarray:
+        """Return the alphas at which this curve passes from one side of another to the other side.
+
+        Parameters
+        ----------
+        other : PathResult
+            Both curves are taken as straight between their points.
+        quantity : str
+        tolerance : float
+            Only where the two part by more than this on both sides; closer wiggles are no crossing.
+        """
         grid = np.unique(np.concatenate([self.alphas, other.alphas]))
         gap = np.array([self.at(a, quantity) - other.at(a, quantity) for a in grid])
         keep = np.isfinite(gap)
         grid, gap = grid[keep], gap[keep]
-        touching = grid[gap == 0]
-        change = np.flatnonzero(gap[:-1] * gap[1:] < 0)
-        share = gap[change] / (gap[change] - gap[change + 1])
-        return np.unique(np.concatenate([touching, grid[change] + share * (grid[change + 1] - grid[change])]))
+        clear = np.flatnonzero(np.abs(gap) > tolerance)
+        found = []
+        for left, right in zip(clear[:-1], clear[1:], strict=True):
+            if gap[left] * gap[right] > 0:
+                continue
+            # the first sign change between the two clear places
+            step = left + int(np.argmax(gap[left] * gap[left + 1 : right + 1] <= 0))
+            share = gap[step] / (gap[step] - gap[step + 1])
+            found.append(grid[step] + share * (grid[step + 1] - grid[step]))
+        return np.array(found)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return one row for each point: alpha, (epoch,) loss, its errors, each metric and its errors, n."""
@@ -237,7 +259,7 @@ class PathResult(Result):
         values, error = self.values(quantity)
         order = np.argsort(self.alphas, kind="stable")
         x, y, e = self.alphas[order], values[order], error[order]
-        colour = style.pop("color", COLOURS.get(self.kind, COLOURS["lagrange"]))
+        colour = style.pop("color", COLOURS.get(self.kind, COLOURS["lagrange"]))  # None: the next of matplotlib's own
         axes.plot(x, y, LINES.get(self.kind, "-"), color=colour, label=label or self.kind, markersize=4, **style)
         if band and self.kind != "training":
             axes.fill_between(x, y - 2 * e, y + 2 * e, color=colour, alpha=0.2, linewidth=0)
@@ -294,6 +316,53 @@ class MovementTable(Result):
         axes = _axes(ax)
         axes.barh(self.scopes[::-1], self.distance[::-1], color=COLOURS["linear"])
         axes.set_xlabel("distance travelled (Euclidean)")
+        return axes
+
+
+@dataclass(frozen=True, repr=False)
+class ResultSet(Result):
+    """Several results under one roof, such as the linear path, the quadratic path and the training curve of one picture.
+
+    Attributes
+    ----------
+    results : dict of str to Result
+    """
+
+    results: dict[str, Result]
+
+    def __repr__(self) -> str:
+        return f"ResultSet({', '.join(f'{name}: {result!r}' for name, result in self.results.items())})"
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write all of them to one file."""
+        arrays: dict[str, np.ndarray] = {}
+        parts: dict[str, Any] = {}
+        for name, result in self.results.items():
+            own, parts[name] = result._taken_apart()
+            arrays.update({f"{name}\t{key}": array for key, array in own.items()})
+        store.write_arrays(path, arrays, {"class": "ResultSet", "plain": {}, "parts": parts})
+
+    @classmethod
+    def _restored(cls, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> ResultSet:
+        results = {}
+        for name, part in about["parts"].items():
+            own = {key.split("\t", 1)[1]: array for key, array in arrays.items() if key.startswith(f"{name}\t")}
+            results[name] = _known(part, name)._restored(own, part)
+        return cls(results)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return the tables of all results, one under the other."""
+        import pandas
+
+        tables = {name: result.to_pandas() for name, result in self.results.items()}  # type: ignore[attr-defined]
+        return pandas.concat(tables, names=["result"]).reset_index("result").reset_index(drop=True)
+
+    def plot(self, ax: Axes | None = None, **options: Any) -> Axes:
+        """Draw all of them into one pair of axes; returns the axes."""
+        axes = _axes(ax)
+        for name, result in self.results.items():
+            result.plot(axes, label=name, **options)  # type: ignore[attr-defined]
+        axes.legend(fontsize="small")
         return axes
 
 

@@ -1,0 +1,204 @@
+"""Background work for widgets: one worker, the latest wins, progress, cancel, delivery on the event loop.
+
+May import: the standard library only. Work is a generator of partial results. It is advanced in a worker thread, one step
+at a time; between two steps it can be dropped. What it yields is handed over on the event loop's thread, at most about ten
+times a second, so a user interface never waits and is never flooded. Without a running event loop (a script, a test) the
+work is done in place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+DELIVERY = 0.1  # seconds between two partial results that are shown
+_END = object()
+
+
+@dataclass(eq=False)
+class Job:
+    """One piece of work. `state` is "running", "done", "cancelled", "replaced" or "failed"."""
+
+    make: Callable[[], Iterator[Any]]
+    on_partial: Callable[[Any], None]
+    on_done: Callable[[Any], None]
+    on_error: Callable[[BaseException], None]
+    on_cancel: Callable[[], None] = lambda: None
+    state: str = "running"
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Time since it was submitted."""
+        return time.monotonic() - self.started
+
+
+class Worker:
+    """Runs jobs one after another in a thread; submitting one cancels the one before.
+
+    Attributes
+    ----------
+    job : Job or None
+        The latest one.
+    started : int
+        How many jobs began to work.
+    """
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._task: asyncio.Task | None = None
+        self.job: Job | None = None
+        self.started = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is running."""
+        return self.job is not None and self.job.state == "running"
+
+    def submit(self, job: Job) -> Job:
+        """Run `job`, cancelling what runs; in place when there is no running event loop."""
+        self.drop()
+        before, self.job = self._task, job
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._task = None
+            self._in_place(job)
+        else:
+            self._task = loop.create_task(self._drive(job, before))
+        return job
+
+    def cancel(self) -> None:
+        """Stop the running job at its next step; what it has delivered stays."""
+        if self.busy:
+            assert self.job is not None
+            self.job.state = "cancelled"
+            self.job.on_cancel()
+
+    def drop(self) -> None:
+        """Stop the running job at its next step because something else is wanted; nothing more of it is delivered."""
+        if self.job is not None and self.job.state in ("running", "cancelled"):
+            self.job.state = "replaced"
+
+    async def wait(self) -> None:
+        """Return when no job is running any more; an error in a job has been handed to its `on_error`."""
+        while self._task is not None and not self._task.done():
+            task = self._task
+            await asyncio.wait([task])
+
+    def close(self) -> None:
+        """Cancel the work and let the thread end."""
+        self.drop()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
+            self._pool = None
+
+    async def _drive(self, job: Job, before: asyncio.Task | None) -> None:
+        loop = asyncio.get_running_loop()
+        if before is not None and not before.done():
+            await asyncio.wait([before])  # its last step ends first: one worker, never two
+        if job.state != "running":
+            return
+        self._pool = self._pool or ThreadPoolExecutor(1, thread_name_prefix="nnvis")
+        self.started += 1
+        steps: Iterator[Any] | None = None
+        last, shown, pending = _END, 0.0, False
+        try:
+            steps = await loop.run_in_executor(self._pool, job.make)
+            while job.state == "running":
+                item = await loop.run_in_executor(self._pool, next, steps, _END)
+                if item is _END:
+                    break
+                last, pending = item, True
+                if job.state == "running" and time.monotonic() - shown >= DELIVERY:
+                    job.on_partial(item)
+                    shown, pending = time.monotonic(), False
+            if job.state == "running":
+                job.state = "done"
+                job.on_done(last)
+            elif pending and job.state == "cancelled":
+                job.on_partial(last)
+        except Exception as error:  # the widget shows it; there is nobody above to raise to
+            if job.state == "running":
+                job.state = "failed"
+                job.on_error(error)
+        finally:
+            close = getattr(steps, "close", None)
+            if close is not None and self._pool is not None:
+                await loop.run_in_executor(self._pool, close)
+
+    def _in_place(self, job: Job) -> None:
+        self.started += 1
+        last = _END
+        try:
+            for item in job.make():
+                last = item
+                if job.state != "running":
+                    return
+                job.on_partial(item)
+        except Exception as error:
+            job.state = "failed"
+            job.on_error(error)
+            return
+        job.state = "done"
+        job.on_done(last)
+
+
+class Debounce:
+    """Calls a function in the loop's next turn, then at most once more after the calls have paused.
+
+    Ten quick moves make two calls, and what is set in one go makes one. Without a running event loop every call goes through.
+    """
+
+    def __init__(self, call: Callable[[], None], seconds: float = 0.15):
+        self._call, self._seconds = call, seconds
+        self._soon: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._again = False
+
+    def __call__(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._call()
+            return
+        if self._soon is not None:
+            return
+        if self._timer is None:
+            self._again = False
+            self._soon = loop.call_soon(self._lead)
+        else:
+            self._timer.cancel()
+            self._again = True
+        self._timer = loop.call_later(self._seconds, self._fire)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a call is still to come."""
+        return self._soon is not None or (self._timer is not None and self._again)
+
+    async def settled(self) -> None:
+        """Return when no call is still to come."""
+        while self.waiting:
+            await asyncio.sleep(self._seconds / 5)
+
+    def cancel(self) -> None:
+        """Drop a call that is still to come."""
+        for handle in (self._soon, self._timer):
+            if handle is not None:
+                handle.cancel()
+        self._soon, self._timer, self._again = None, None, False
+
+    def _lead(self) -> None:
+        self._soon = None
+        self._call()
+
+    def _fire(self) -> None:
+        self._timer = None
+        if self._again:
+            self._again = False
+            self._call()

@@ -1,0 +1,40 @@
+"""A static picture of results, for readers of a saved notebook where widgets cannot run.
+
+May import: results, matplotlib, numpy.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+from ..results import PathResult, caption
+
+
+def picture(results: Mapping[str, PathResult]) -> bytes | None:
+    """Return a PNG of the loss and of the first metric along every path, or None when there is nothing to draw."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    paths = {name: result for name, result in results.items() if isinstance(result, PathResult) and result.n}
+    if not paths:
+        return None
+    metrics = dict.fromkeys(name for result in paths.values() for name in result.metrics)
+    quantities = ["loss", *list(metrics)[:1]]
+    figure = Figure(figsize=(4.6 * len(quantities), 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
+        for name, result in paths.items():
+            if quantity in ("loss", *result.metrics):
+                # an overview shows many scopes: one colour for all of them would tell nothing apart
+                style = {} if name in ("linear", "quadratic", "lagrange", "training") else {"color": None, "linewidth": 1.2}
+                result.plot(axes, quantity=quantity, label=name, band=not style, **style)
+        axes.set_title(quantity, fontsize="medium")
+    axes.legend(fontsize="x-small")
+    scopes = dict.fromkeys(result.scope for result in paths.values() if result.kind != "training")
+    first = next(iter(paths.values()))
+    label = ", ".join(list(scopes)[:3]) + (" ..." if len(scopes) > 3 else "")
+    figure.suptitle(f"{label or 'training'}: {caption(first.provenance, first.n)}", fontsize="small")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    return buffer.getvalue()

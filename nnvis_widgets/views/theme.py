@@ -1,0 +1,56 @@
+"""Colours, line styles and the style sheet that every view shares.
+
+May import: the standard library, ipywidgets. Hues are Okabe and Ito's (told apart by colour-blind readers); the colours of
+text, axes and the real run are JupyterLab's own variables, so pictures follow the light and the dark theme.
+"""
+
+from __future__ import annotations
+
+import ipywidgets as widgets
+
+INK = "var(--jp-content-font-color1)"
+FAINT = "var(--jp-content-font-color2)"
+LINEAR, QUADRATIC, OTHER = "#0072B2", "#D55E00", "#CC79A7"
+# Dark backgrounds swallow Okabe and Ito's blue; this lighter one of the same family reads on both.
+KIND_COLOURS = {"linear": "#2B8CCB", "quadratic": QUADRATIC, "lagrange": OTHER, "training": INK}
+KIND_DASHES = {"linear": "solid", "quadratic": "dashed", "lagrange": "dash_dotted"}
+SERIES = ["#2B8CCB", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "#9467BD", "#8C6D4F", "#7F7F7F"]
+PIN = "#8A8A8A"
+CROSSING = "#009E73"
+
+_STYLE = """
+.nnvis { font-size: 13px; color: var(--jp-content-font-color1); }
+.nnvis .nnvis-panel { border: 1px solid var(--jp-border-color2); border-radius: 6px; padding: 8px; }
+.nnvis .nnvis-title { font-weight: 600; color: var(--jp-content-font-color1); line-height: 1.5; }
+.nnvis .nnvis-small, .nnvis .nnvis-state { color: var(--jp-content-font-color2); font-size: 12px; }
+.nnvis .nnvis-error { color: var(--jp-error-color1); }
+.nnvis .widget-html-content { line-height: 1.45; }
+.nnvis .nnvis-legend, .nnvis .nnvis-state, .nnvis .nnvis-small, .nnvis .nnvis-read, .nnvis .nnvis-error { height: auto; }
+.nnvis .nnvis-legend span.item { display: inline-block; margin-right: 14px; white-space: nowrap; }
+.nnvis .nnvis-read { font-variant-numeric: tabular-nums; }
+.nnvis .nnvis-read b { margin-right: 12px; }
+.nnvis select { font-family: var(--jp-code-font-family, monospace); font-size: 12px; }
+.nnvis .bqplot text.axislabel { font-size: 12px; }
+.nnvis .bqplot .axis path, .nnvis .bqplot .axis line { stroke: var(--jp-content-font-color3); }
+.nnvis .bqplot text { fill: var(--jp-content-font-color1); }
+.nnvis .bqplot .mainheading { font-size: 14px; }
+.nnvis a.nnvis-link { color: var(--jp-content-link-color, #0072B2); text-decoration: underline; }
+"""
+
+
+def style_sheet() -> widgets.HTML:
+    """Return the style sheet as an invisible widget, to be put into an explorer once."""
+    return widgets.HTML(f"<style>{_STYLE}</style>", layout=widgets.Layout(height="0", margin="0", overflow="hidden"))
+
+
+def swatch(colour: str, dash: str = "solid") -> str:
+    """Return a short line, a dot or a ring, as HTML for a legend."""
+    if dash == "dot":
+        return f'<span style="color:{colour}">&#9679;</span>'
+    if dash == "ring":
+        return f'<span style="color:{colour}">&#9711;</span>'
+    style = {"dashed": "dashed", "dash_dotted": "dotted"}.get(dash, "solid")
+    return (
+        f'<span style="display:inline-block;width:22px;border-top:3px {style} {colour};vertical-align:middle;margin-right:5px">'
+        "</span>"
+    )

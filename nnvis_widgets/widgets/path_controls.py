@@ -1,0 +1,264 @@
+"""The controls of a path explorer: each one is a hand on a trait, and follows the trait when a script moves it.
+
+May import: core.scope, views, ipywidgets.
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+import traitlets
+
+from ..core.scope import Scope
+from ..results import ResultSet, load
+from .weight_picker import WeightPicker
+
+if TYPE_CHECKING:
+    from .path_explorer import PathExplorer
+
+
+
+class PathControls:
+    """Builds the panel beside the plots.
+
+    Attributes
+    ----------
+    panel : widgets.VBox
+    cursor_row : widgets.HBox
+        The alpha slider and what acts on the plots.
+    """
+
+    def __init__(self, explorer: PathExplorer):
+        self._explorer = explorer
+        self._following = False
+        self.cursor_row = self._cursor()
+        self.panel = widgets.VBox([])
+        if explorer.study is None:
+            return
+        self.picker = WeightPicker(explorer)
+        self.panel = widgets.VBox(
+            [*self._what(), self.picker, *self._path(), self._display(), self._files()],
+            layout=widgets.Layout(flex="0 1 330px", min_width="290px", margin="0 12px 0 0"),
+        )
+        self.panel.add_class("nnvis-panel")
+        explorer.observe(self._follow, ["scope", "level", "start", "mid", "end", "view"])
+        self._follow(None)
+
+    # ---- what follows the path
+
+    def _what(self) -> list[widgets.Widget]:
+        explorer = self._explorer
+        self.level = _toggle([("Model", "model"), ("Layer", "layer"), ("Parameter", "parameter")], "nnvis-level")
+        traitlets.link((explorer, "level"), (self.level, "value"))
+        self.view = _toggle([("This path", "path"), ("All layers", "layers"), ("Many weights", "weights")], "nnvis-view")
+        traitlets.link((explorer, "view"), (self.view, "value"))
+        self.search = widgets.Text(placeholder="search layers and tensors", layout=_wide()).add_class("nnvis-search")
+        self.layers = widgets.Select(rows=8, layout=_wide()).add_class("nnvis-layers")
+        self.search.observe(lambda _change: self._list_layers(), "value")
+        self.layers.observe(self._choose_layer, "value")
+        return [_title("What follows the path"), self.level, self.search, self.layers, self.view]
+
+    def _entries(self) -> list[tuple[str, str | None]]:
+        explorer, study = self._explorer, self._explorer.study
+        assert study is not None
+        rows: list[tuple[str, str | None]] = []
+        for layer, names in study.layout.layers.items():
+            rows += [(layer, layer)] if layer else []
+            rows += [(f"  {name.removeprefix(f'{layer}.')}", name) for name in names] if len(names) > 1 or not layer else []
+        width = max(len(label) for label, _ in rows)
+        entries = []
+        for label, scope in rows:
+            moved = study.movement(scope, explorer.ends)
+            share = f"{moved['relative_distance']:7.0%}" if moved["relative_distance"] < 100 else "       "
+            count = Scope.parse(scope, study.layout).count(study.layout)
+            entries.append((f"{label:<{width}} {count:>9,} {moved['distance']:8.3g} {share}".replace(" ", "\u00a0"), scope))
+        return entries
+
+    def _list_layers(self) -> None:
+        """Fill the list: name, number of weights, distance travelled, the same relative to the start."""
+        wanted = self.search.value.strip().lower()
+        entries = [entry for entry in self._all_entries if wanted in str(entry[1]).lower()]
+        self._following = True
+        self.layers.options = entries or [("nothing of that name", None)]
+        scopes = [scope for _, scope in entries]
+        self.layers.value = self._listed_scope() if self._listed_scope() in scopes else None
+        self._following = False
+
+    def _listed_scope(self) -> str | None:
+        scope = self._explorer.scope
+        return scope[0] if self._explorer.level == "parameter" else scope if isinstance(scope, str) else None
+
+    def _choose_layer(self, change: Any) -> None:
+        explorer = self._explorer
+        if self._following or change.new is None or explorer.study is None:
+            return
+        if explorer.level == "parameter":
+            tensor = next(iter(Scope.parse(change.new, explorer.study.layout).tensors))
+            explorer.scope = tensor, explorer.study.largest(tensor, explorer.ends, 1)[0]
+        else:
+            explorer.scope = change.new
+
+    # ---- the path
+
+    def _path(self) -> list[widgets.Widget]:
+        explorer, study = self._explorer, self._explorer.study
+        assert study is not None
+        self.kind = _toggle([("Linear", "linear"), ("Quadratic", "quadratic"), ("Both", "both")], "nnvis-kind")
+        traitlets.link((explorer, "kind"), (self.kind, "value"))
+        epochs = [(f"epoch {epoch:g}", index) for index, epoch in enumerate(study.run.epochs)]
+        self.ends = {}
+        for name in ("start", "mid", "end"):
+            self.ends[name] = widgets.Dropdown(
+                options=epochs, description=name, layout=_wide(), style={"description_width": "40px"}
+            ).add_class(f"nnvis-{name}")
+            traitlets.link((explorer, name), (self.ends[name], "value"))
+        self.knot = _dropdown([("mid drawn at 0.5", "half"), ("mid drawn at its epoch", "epoch")], "nnvis-knot")
+        traitlets.link((explorer, "knot"), (self.knot, "value"))
+        self.background = _dropdown([("rest of the model: end", "final"), ("rest of the model: start", "initial")], "nnvis-background")
+        traitlets.link((explorer, "background"), (self.background, "value"))
+        self.range = widgets.FloatRangeSlider(
+            min=-1.0, max=2.0, step=0.05, value=explorer.alpha_range, description="alpha", continuous_update=False, readout_format=".2f",
+            layout=_wide(), style={"description_width": "40px"},
+        ).add_class("nnvis-range")  # fmt: skip
+        explorer.observe(self._follow_range, "alpha_range")
+        self._follow_range(None)
+        self.range.observe(lambda change: setattr(explorer, "alpha_range", change.new), "value")
+        self.points = widgets.BoundedIntText(min=2, max=1001, description="points", layout=_wide(), style={"description_width": "40px"})
+        self.points.add_class("nnvis-points")
+        traitlets.link((explorer, "points"), (self.points, "value"))
+        self.split = _dropdown([(f"data: {name} (n = {one.n})", name) for name, one in study.evaluators.items()], "nnvis-split")
+        traitlets.link((explorer, "split"), (self.split, "value"))
+        half = widgets.HBox([self.points, self.knot], layout=_wide())
+        three = widgets.VBox(list(self.ends.values()), layout=_wide())
+        return [_title("Path"), self.kind, three, self.range, half, self.background, self.split]
+
+    def _follow_range(self, _change: Any) -> None:
+        low, high = self._explorer.alpha_range
+        with self.range.hold_trait_notifications():
+            self.range.min, self.range.max = min(self.range.min, low), max(self.range.max, high)
+            self.range.value = (low, high)
+
+    # ---- what is seen
+
+    def _cursor(self) -> widgets.HBox:
+        explorer = self._explorer
+        self.alpha = widgets.FloatSlider(
+            min=explorer.alpha_range[0], max=explorer.alpha_range[1], step=0.01, value=explorer.alpha, description="alpha",
+            readout_format=".2f", layout=widgets.Layout(flex="1 1 300px"), style={"description_width": "40px"},
+        ).add_class("nnvis-alpha")  # fmt: skip
+        explorer.observe(self._follow_alpha, ["alpha", "alpha_range"])
+        self._follow_alpha(None)
+        self.alpha.observe(lambda change: setattr(explorer, "alpha", change.new), "value")
+        self.zoom = widgets.ToggleButton(description="Zoom", icon="search-plus", layout=widgets.Layout(width="90px"),
+                                         tooltip="drag the plots, zoom with the wheel").add_class("nnvis-zoom")  # fmt: skip
+        self.zoom.observe(lambda change: explorer.zoom(change.new), "value")
+        reset = _button("Reset", "home", explorer.reset_zoom, "nnvis-reset")
+        pin = _button("Pin", "thumb-tack", explorer.pin, "nnvis-pin")
+        unpin = _button("Unpin", "eraser", explorer.unpin, "nnvis-unpin")
+        return widgets.HBox(
+            [self.alpha, self.zoom, reset, pin, unpin], layout=widgets.Layout(flex_flow="row wrap", align_items="center", width="100%")
+        )
+
+    def _follow_alpha(self, _change: Any) -> None:
+        explorer = self._explorer
+        low, high = explorer.alpha_range
+        low, high = min(low, explorer.alpha), max(high, explorer.alpha)
+        with self.alpha.hold_trait_notifications():
+            if low > self.alpha.max:
+                self.alpha.max, self.alpha.min = high, low
+            else:
+                self.alpha.min, self.alpha.max = low, high
+            self.alpha.value = explorer.alpha
+
+    def _display(self) -> widgets.Widget:
+        explorer = self._explorer
+        boxes = []
+        for name, label in (("log", "log loss"), ("band", "error band"), ("training", "training curve"), ("crossings", "crossings")):
+            box = widgets.Checkbox(description=label, indent=False, layout=widgets.Layout(width="46%")).add_class(f"nnvis-{name}-box")
+            traitlets.link((explorer, name), (box, "value"))
+            boxes.append(box)
+        self.count = widgets.BoundedIntText(min=1, max=200, description="weights in 'Many weights'", layout=_wide(),
+                                            style={"description_width": "170px"}).add_class("nnvis-count")  # fmt: skip
+        traitlets.link((explorer, "count"), (self.count, "value"))
+        rows: list[widgets.Widget] = [_title("Picture"), widgets.HBox(boxes, layout=widgets.Layout(flex_flow="row wrap")), self.count]
+        metrics = [name for name in next(iter(explorer.study.evaluators.values())).quantities if name != "loss"]
+        if len(metrics) > 1:
+            self.metric = _dropdown([(f"second plot: {name}", name) for name in metrics], "nnvis-metric-choice")
+            traitlets.link((explorer, "metric"), (self.metric, "value"))
+            rows.append(self.metric)
+        return widgets.VBox(rows, layout=_wide())
+
+    # ---- files
+
+    def _files(self) -> widgets.Widget:
+        self.save = _button("Save", "download", self._offer, "nnvis-save")
+        self.open = widgets.FileUpload(accept=".safetensors", description="Open", layout=widgets.Layout(width="90px"))
+        self.open.add_class("nnvis-open").observe(self._opened, "value")
+        self.link = widgets.HTML().add_class("nnvis-download")
+        return widgets.VBox([widgets.HBox([self.save, self.open]), self.link])
+
+    def _offer(self) -> None:
+        """Offer the results as a download, for those who cannot reach the kernel's files."""
+        explorer = self._explorer
+        if not explorer.results:
+            self.link.value = "there is no result yet"
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "result.safetensors"
+            ResultSet(dict(explorer.results)).save(path)
+            content = path.read_bytes()
+        self.link.value = (
+            f'<a class="nnvis-link" download="nnvis_path.safetensors" href="data:application/octet-stream;base64,{base64.b64encode(content).decode()}">'
+            f"download the result ({len(content) / 1024:.0f} kB)</a><br><span class='nnvis-small'>in Python: explorer.save_result(path), nv.load(path)</span>"
+        )
+
+    def _opened(self, change: Any) -> None:
+        for upload in change.new:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "upload.safetensors"
+                path.write_bytes(bytes(upload["content"]))
+                try:
+                    self._explorer.open_result(load(path))
+                    self.link.value = ""
+                except (ValueError, TypeError) as error:
+                    self._explorer._say_error(error)
+
+    # ---- following the traits
+
+    def _follow(self, change: Any) -> None:
+        explorer = self._explorer
+        if change is None or change.name in ("start", "mid", "end"):
+            self._all_entries = self._entries()
+        if change is None or change.name in ("scope", "level", "start", "mid", "end"):
+            self._list_layers()
+            shown = None if explorer.level != "model" else "none"
+            self.search.layout.display = self.layers.layout.display = shown
+            self.picker.follow()
+
+
+def _wide() -> widgets.Layout:
+    """A layout of its own for each widget: hiding one that is shared would hide them all."""
+    return widgets.Layout(width="auto", flex="1 1 auto", min_width="0")
+
+
+def _title(text: str) -> widgets.HTML:
+    return widgets.HTML(text).add_class("nnvis-title")
+
+
+def _toggle(options: list[tuple[str, str]], name: str) -> widgets.ToggleButtons:
+    toggle = widgets.ToggleButtons(options=options, style={"button_width": "auto"}, layout=_wide())
+    return toggle.add_class(name)
+
+
+def _dropdown(options: list[tuple[str, str]], name: str) -> widgets.Dropdown:
+    return widgets.Dropdown(options=options, layout=_wide()).add_class(name)
+
+
+def _button(text: str, icon: str, act: Any, name: str) -> widgets.Button:
+    button = widgets.Button(description=text, icon=icon, layout=widgets.Layout(width="90px")).add_class(name)
+    button.on_click(lambda _button: act())
+    return button

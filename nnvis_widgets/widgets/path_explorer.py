@@ -1,0 +1,346 @@
+"""The path explorer: pick a layer or a weight, choose linear or quadratic, and watch loss and accuracy along the path.
+
+May import: core, experiments, results, views, ipywidgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import ipywidgets as widgets
+import numpy as np
+import traitlets
+
+from ..core.scope import Scope
+from ..results import PathResult, Result, ResultSet
+from ..views.curves import Curve, CurvesView, Scene
+from ..views.theme import KIND_COLOURS, PIN, SERIES
+from .base import Explorer
+from .path_controls import PathControls
+from .path_study import PathStudy, Step, grid
+from .path_words import legend, readout, state_line
+
+RANGES = {"model": (0.0, 1.0), "layer": (0.0, 1.0), "parameter": (-0.5, 1.5)}
+
+
+class PathExplorer(Explorer):
+    """Loss and metrics along linear and quadratic paths, live, at the level of the model, a layer or one weight.
+
+    Parameters
+    ----------
+    evaluator : Evaluator or dict of str to Evaluator
+        One for each split, of one model.
+    run : Run
+    **settings
+        Initial values of the traits below.
+
+    Attributes
+    ----------
+    scope : None, str, or (str, index)
+        Which weights follow the path, as in `nnvis_widgets.measure_path`.
+    level : {"model", "layer", "parameter"}
+        Follows `scope`; setting it returns to the last scope of that level.
+    view : {"path", "layers", "weights"}
+        The path of `scope`; of the model and all layers in one plot; of the `count` farthest-moved weights of one tensor.
+    kind : {"linear", "quadratic", "both"}
+    start, mid, end : int
+        Indices of checkpoints.
+    knot : {"half", "epoch"}
+        Where on the quadratic path the mid checkpoint lies: at 0.5, or at its share of the epochs.
+    alpha_range : (float, float)
+    points : int
+    background : {"final", "initial"}
+        The weights outside the scope: of the end or of the start checkpoint.
+    split : str
+    count : int
+    training : bool
+        Measure the recorded checkpoints too (drawn at model level).
+    alpha : float
+        Where the cursor stands.
+    metric : str or None
+        What the second plot shows.
+    log, band, crossings : bool
+    """
+
+    scope = traitlets.Any(None, allow_none=True)
+    level = traitlets.Enum(["model", "layer", "parameter"], "model")
+    view = traitlets.Enum(["path", "layers", "weights"], "path")
+    kind = traitlets.Enum(["linear", "quadratic", "both"], "both")
+    start = traitlets.Int(0)
+    mid = traitlets.Int(0)
+    end = traitlets.Int(0)
+    knot = traitlets.Enum(["half", "epoch"], "half")
+    alpha_range = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=(0.0, 1.0))
+    points = traitlets.Int(41, min=2, max=1001)
+    background = traitlets.Enum(["final", "initial"], "final")
+    split = traitlets.Unicode("test")
+    count = traitlets.Int(12, min=1, max=200)
+    training = traitlets.Bool(True)
+    alpha = traitlets.Float(1.0)
+    metric = traitlets.Unicode(None, allow_none=True)
+    log = traitlets.Bool(False)
+    band = traitlets.Bool(True)
+    crossings = traitlets.Bool(True)
+
+    RECOMPUTE: ClassVar = (
+        "scope", "level", "view", "kind", "start", "mid", "end", "knot", "alpha_range", "points", "background", "split", "count", "training",
+    )  # fmt: skip
+    RESTYLE: ClassVar = ("alpha", "metric", "log", "band", "crossings")
+
+    def __init__(self, evaluator: Any, run: Any, **settings: Any):
+        self.study: PathStudy | None = PathStudy(evaluator, run)
+        last = len(run) - 1
+        self._remembered: dict[str, Any] = {}
+        self._ranges = dict(RANGES)
+        defaults = {
+            "mid": run.mid_index if len(run) > 2 else 0,
+            "end": last,
+            "kind": "both" if len(run) > 2 else "linear",
+            "split": "test" if "test" in self.study.evaluators else next(iter(self.study.evaluators)),
+        }
+        metrics = [name for name in self.study.evaluators[defaults["split"]].quantities if name != "loss"]
+        defaults["metric"] = metrics[0] if metrics else None
+        self._build({**defaults, **settings})
+        self._recompute_when_live()
+
+    @classmethod
+    def from_result(cls, result: Result) -> PathExplorer:
+        """Return an explorer that shows a saved result; what needs the model and the data is switched off."""
+        results = result.results if isinstance(result, ResultSet) else {getattr(result, "kind", "path"): result}
+        if not results or not all(isinstance(r, PathResult) for r in results.values()):
+            raise TypeError(f"result: a PathResult or a ResultSet of them, received {type(result).__name__}")
+        self = cls.__new__(cls)
+        self.study, self._remembered, self._ranges = None, {}, dict(RANGES)
+        alphas = np.concatenate([r.alphas for r in results.values()])
+        metrics = list(dict.fromkeys(name for r in results.values() for name in r.metrics))
+        self._build({"alpha_range": (float(alphas.min()), float(alphas.max())), "metric": metrics[0] if metrics else None})
+        self.results = dict(results)
+        self._draw()
+        return self
+
+    def _build(self, settings: dict[str, Any]) -> None:
+        self._pinned: list[Curve] = []
+        self.curves = CurvesView()
+        super().__init__(**settings)
+        self.controls = PathControls(self)
+        self.legend = widgets.HTML().add_class("nnvis-legend")
+        self.state_line = widgets.HTML().add_class("nnvis-state")
+        self.readout = widgets.HTML().add_class("nnvis-read")
+        spread = widgets.Layout(justify_content="space-between", align_items="flex-start", width="100%", min_height="52px")
+        self.legend.layout.flex, self.legend.layout.min_width = "1 1 0", "0"
+        top = widgets.Box([self.legend, self.status], layout=spread)
+        right = widgets.VBox(
+            [top, self.curves, self.controls.cursor_row, self.readout, self.state_line, self._error],
+            layout=widgets.Layout(flex="1 1 640px", min_width="320px"),
+        )
+        body = [self.controls.panel, right] if self.study is not None else [right]
+        self.children = [self._style, widgets.Box(body, layout=widgets.Layout(flex_flow="row wrap", width="100%"))]
+
+    # ---- settings at the border
+
+    @traitlets.validate("scope")
+    def _valid_scope(self, proposal: Any) -> Any:
+        if self.study is not None:
+            Scope.parse(proposal.value, self.study.layout)
+        return proposal.value
+
+    @traitlets.validate("start", "mid", "end")
+    def _valid_checkpoint(self, proposal: Any) -> int:
+        if self.study is not None:
+            size = len(self.study.run)
+            if not -size <= proposal.value < size:
+                raise ValueError(f"{proposal.trait.name}: an index from 0 to {size - 1} of a checkpoint, received {proposal.value}")
+            return proposal.value % size
+        return proposal.value
+
+    @traitlets.validate("split")
+    def _valid_split(self, proposal: Any) -> str:
+        if self.study is not None and proposal.value not in self.study.evaluators:
+            raise ValueError(f"split: one of {', '.join(map(repr, self.study.evaluators))}, received {proposal.value!r}")
+        return proposal.value
+
+    @traitlets.validate("alpha_range")
+    def _valid_range(self, proposal: Any) -> tuple[float, float]:
+        low, high = proposal.value
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise ValueError(f"alpha_range: two ascending finite numbers, received {proposal.value}")
+        return float(low), float(high)
+
+    @traitlets.observe("scope")
+    def _scope_to_level(self, change: Any) -> None:
+        if self.study is None:
+            return
+        parsed = Scope.parse(change.new, self.study.layout)
+        level = {"model": "model", "element": "parameter"}.get(parsed.level, "layer")
+        self._remembered[level] = change.new
+        with self.together():
+            self.level = level
+            self.alpha_range = self._ranges[level]
+
+    @traitlets.observe("level")
+    def _level_to_scope(self, change: Any) -> None:
+        if self.study is None:
+            return
+        parsed = Scope.parse(self.scope, self.study.layout)
+        if change.new != {"model": "model", "element": "parameter"}.get(parsed.level, "layer"):
+            self.scope = self._remembered.get(change.new, self._first_scope(change.new))
+
+    @traitlets.observe("alpha_range")
+    def _remember_range(self, change: Any) -> None:
+        self._ranges[self.level] = change.new
+
+    def _first_scope(self, level: str) -> Any:
+        assert self.study is not None
+        if level == "model":
+            return None
+        layer = self._remembered.get("layer", next(iter(self.study.layout.layers)))
+        if level == "layer":
+            return layer
+        tensor = next(iter(Scope.parse(layer, self.study.layout).tensors))
+        return tensor, self.study.largest(tensor, self.ends, 1)[0]
+
+    # ---- what is measured
+
+    @property
+    def ends(self) -> tuple[int, int | None, int]:
+        """Indices of the start, the mid (None when it is not between the others) and the end checkpoint."""
+        return self.start, (self.mid if self.start < self.mid < self.end else None), self.end
+
+    @property
+    def mid_at(self) -> float:
+        """Where on the quadratic path the mid checkpoint lies."""
+        start, mid, end = self.ends
+        if self.knot == "half" or mid is None or self.study is None:
+            return 0.5
+        epochs = self.study.run.epochs
+        return float((epochs[mid] - epochs[start]) / (epochs[end] - epochs[start]))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of path that the picture shows."""
+        return ("linear", "quadratic") if self.kind == "both" else (self.kind,)
+
+    def _scopes(self) -> Sequence[Any]:
+        assert self.study is not None
+        if self.view == "layers":
+            return [None, *self.study.layout.layers]
+        if self.view == "weights":
+            tensor = next(iter(Scope.parse(self.scope, self.study.layout).tensors))
+            return [(tensor, index) for index in self.study.largest(tensor, self.ends, self.count)]
+        return [self.scope]
+
+    def _steps(self) -> list[Step]:
+        if self.study is None:
+            return []
+        if not self.start < self.end:
+            raise ValueError(f"start, end: the path runs forward in training, received checkpoints {self.start} and {self.end}")
+        return self.study.steps(
+            self.split, self._scopes(), self.kinds, self.ends, self.mid_at,
+            grid(self.alpha_range, self.points, (0.0, self.mid_at, 1.0)), self.background,
+            many=self.view != "path",
+            training=self.training and self.view == "path" and self.level == "model" and self._whole_run,
+        )  # fmt: skip
+
+    @property
+    def _whole_run(self) -> bool:
+        return self.study is not None and self.start == 0 and self.end == len(self.study.run) - 1
+
+    def _recompute_when_live(self) -> None:
+        """Begin at once where an event loop can carry the work; a script calls `compute`."""
+        import asyncio
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        self._recompute()
+
+    # ---- what is drawn
+
+    def scene(self) -> Scene:
+        """Return everything that the plots show, as data."""
+        many = self.view != "path" and self.study is not None
+        paths = {} if many else {kind: r for kind, r in self.results.items() if kind in (*self.kinds, "training") or self.study is None}
+        epochs = None
+        if self.study is not None and self.view == "path" and self.level == "model":
+            epochs = float(self.study.run.epochs[self.start]), float(self.study.run.epochs[self.end])
+        return Scene(
+            paths=paths, curves=self._overview() if many else (), pinned=tuple(self._pinned), alpha_range=self.alpha_range, alpha=self.alpha,
+            epochs=epochs, metric=self.metric, log=self.log, band=self.band and not many, crossings=self.crossings,
+        )  # fmt: skip
+
+    def _overview(self) -> list[Curve]:
+        assert self.study is not None
+        curves = []
+        names = list(dict.fromkeys(result.scope for result in self.results.values()))
+        farthest = max((result.distance for result in self.results.values()), default=0.0) or 1.0
+        for result in self.results.values():
+            if self.view == "weights":
+                # of the tensor's own weights the farthest is opaque: opacity must not tell the width of a layer
+                colour, opacity = KIND_COLOURS[result.kind], 0.12 + 0.88 * result.distance / farthest
+            else:
+                colour, opacity = SERIES[names.index(result.scope) % len(SERIES)], 1.0
+            curves.append(Curve(result, f"{result.scope} {result.kind}", colour, opacity))
+        return curves
+
+    def _draw(self) -> None:
+        scene = self.scene()
+        self.curves.show(scene)
+        self.legend.value = legend(self, scene)
+        self.state_line.value = state_line(self)
+        self.readout.value = readout(self)
+
+    def _restyle(self, name: str) -> None:
+        if name == "alpha":
+            self.curves.move_cursor(self.alpha)
+            self.readout.value = readout(self)
+        else:
+            self._draw()
+
+    # ---- buttons, as methods
+
+    def pin(self) -> None:
+        """Keep the curves of the picture, in grey, for comparison with what is chosen next."""
+        for result in self.results.values():
+            if isinstance(result, PathResult) and result.kind != "training":
+                self.pin_result(result)
+
+    def pin_result(self, result: PathResult, label: str | None = None) -> None:
+        """Keep a result in the picture, e.g. one that was saved by another run."""
+        label = label or f"{result.scope} {result.kind}, {result.provenance.get('split', '')}"
+        self._pinned.append(Curve(result, label, PIN, 0.9))
+        self._draw()
+
+    def unpin(self) -> None:
+        """Remove everything that was pinned."""
+        self._pinned.clear()
+        self._draw()
+
+    def zoom(self, on: bool = True) -> None:
+        """Let the mouse drag the plots and the wheel zoom them."""
+        self.curves.zoom(on)
+
+    def reset_zoom(self) -> None:
+        """Return to the range that shows everything."""
+        self.curves.reset(self.scene())
+
+    def next_largest(self) -> None:
+        """Move on to the weight of the same tensor that travelled next farthest."""
+        assert self.study is not None
+        if self.level != "parameter":
+            self.level = "parameter"
+            return
+        tensor, index = self.scope
+        order = self.study.largest(tensor, self.ends)
+        self.scope = (tensor, order[(order.index(tuple(index)) + 1) % len(order)])
+
+    def open_result(self, result: Result | Mapping[str, Any]) -> None:
+        """Pin what a file of `save_result` holds."""
+        results = result.results.values() if isinstance(result, ResultSet) else [result]
+        for one in results:
+            if not isinstance(one, PathResult):
+                raise TypeError(f"result: paths can be shown here, received {type(one).__name__}")
+        for one in results:
+            if one.kind != "training":
+                self.pin_result(one, f"{one.scope} {one.kind}, opened")

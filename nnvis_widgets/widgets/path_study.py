@@ -1,0 +1,121 @@
+"""What a path explorer measures: checkpoints, scopes and grids turned into named steps of work.
+
+May import: core, experiments, results, numpy; no widgets. It is what is left of the explorer when the screen is taken away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core.evaluator import Evaluator
+from ..core.family import LagrangePath, LinearPath, QuadraticPath
+from ..core.scope import Scope, element_index
+from ..core.states import Layout, State, distances
+from ..experiments.paths import iter_path, iter_training
+from ..results import Result
+
+Step = tuple[str, Hashable, Callable[[], Iterator[Result]]]
+
+
+class PathStudy:
+    """A run, evaluators of one model, and the paths between chosen checkpoints.
+
+    Attributes
+    ----------
+    evaluators : dict of str to Evaluator
+        By split.
+    run : Run
+    layout : Layout
+    """
+
+    def __init__(self, evaluator: Evaluator | Mapping[str, Evaluator], run: Any):
+        self.evaluators = dict(evaluator) if isinstance(evaluator, Mapping) else {evaluator.name: evaluator}
+        for name, one in self.evaluators.items():
+            if not isinstance(one, Evaluator):
+                raise TypeError(f"evaluator: an Evaluator or {{split: Evaluator}}, received {type(one).__name__} for {name!r}")
+        self.run = run
+        if len(run) < 2:
+            raise ValueError(f"run: a path needs two checkpoints, and this run holds {len(run)}")
+        self.layout: Layout = next(iter(self.evaluators.values())).layout
+        for name, one in self.evaluators.items():
+            if one.layout.shapes != self.layout.shapes:
+                raise ValueError(f"evaluator: the models of {name!r} and of {next(iter(self.evaluators))!r} have different parameters")
+        self._states: dict[int, State] = {}
+
+    def state(self, index: int) -> State:
+        """Return checkpoint `index` under the model's names; the four last used are kept."""
+        if index not in self._states:
+            while len(self._states) >= 4:
+                self._states.pop(next(iter(self._states)))
+            self._states[index] = self.layout.check(self.run[index].state, f"checkpoint {index} of the run")
+        return self._states[index]
+
+    def path(self, kind: str, start: int, mid: int | None, end: int, mid_at: float) -> LagrangePath:
+        """Return the linear or the quadratic path between checkpoints."""
+        if kind == "linear":
+            return LinearPath(self.state(start), self.state(end))
+        if mid is None:
+            raise ValueError("kind: a quadratic path needs a checkpoint between start and end; record more, or use 'linear'")
+        return QuadraticPath(self.state(start), self.state(mid), self.state(end), mid_at)
+
+    def steps(
+        self, split: str, scopes: Sequence[Any], kinds: Sequence[str], ends: tuple[int, int | None, int], mid_at: float, grid: np.ndarray,
+        background: str, *, many: bool, training: bool,
+    ) -> list[Step]:  # fmt: skip
+        """Return the steps of work that measure every kind of path for every scope, then the training curve."""
+        evaluator = self.evaluators[split]
+        start, mid, end = ends
+        behind = start if background == "initial" else end
+        steps: list[Step] = []
+        for scope in scopes:
+            parsed = Scope.parse(scope, self.layout)
+            for kind in kinds:
+                used = (start, end) if kind == "linear" else (start, mid, end)
+                digests = tuple(self.run[index].digest for index in used if index is not None)
+                key = (split, id(evaluator), digests, kind, mid_at if kind == "quadratic" else None, parsed.name, grid.tobytes(), behind)
+
+                def make(kind: str = kind, parsed: Scope = parsed) -> Iterator[Result]:
+                    path = self.path(kind, start, mid, end, mid_at)
+                    return iter_path(evaluator, path, grid, scope=parsed, background=self.state(behind))
+
+                steps.append((f"{kind} {parsed.name}" if many else kind, key, make))
+        if training:
+            steps.append(("training", (split, id(evaluator), "training", id(self.run)), lambda: iter_training(evaluator, self.run)))
+        return steps
+
+    def movement(self, scope: Any, ends: tuple[int, int | None, int]) -> dict[str, float]:
+        """Return distances, rho and eta of a scope between the chosen checkpoints."""
+        parsed = Scope.parse(scope, self.layout)
+        start, mid, end = ends
+        middle = parsed.take(self.state(mid)) if mid is not None else None
+        return distances(parsed.take(self.state(start)), parsed.take(self.state(end)), middle)
+
+    def travelled(self, tensor: str, ends: tuple[int, int | None, int]) -> np.ndarray:
+        """Return |end - start| of each weight of a tensor, in the tensor's shape."""
+        start, end = self.state(ends[0])[tensor], self.state(ends[2])[tensor]
+        return (end - start).abs().double().numpy()
+
+    def largest(self, tensor: str, ends: tuple[int, int | None, int], count: int | None = None) -> list[tuple[int, ...]]:
+        """Return indices of the weights of a tensor that travelled farthest, in descending order."""
+        moved = self.travelled(tensor, ends)
+        order = np.argsort(-moved, axis=None, kind="stable")[:count]
+        return [element_index(int(flat), moved.shape) for flat in order]
+
+    def weight_value(self, scope: Any, kind: str, ends: tuple[int, int | None, int], mid_at: float, alpha: float) -> float | None:
+        """Return the value of a single weight at alpha on a path; None for larger scopes."""
+        parsed = Scope.parse(scope, self.layout)
+        if parsed.level != "element":
+            return None
+        path = self.path(kind, *ends, mid_at)
+        row = path.coefficients(alpha)
+        values = [float(parsed.take(state)[0]) for state in path.states]
+        return float(np.dot(row, values))
+
+
+def grid(alpha_range: tuple[float, float], points: int, knots: Sequence[float]) -> np.ndarray:
+    """Return `points` equally spaced alphas and the knots that lie among them."""
+    low, high = alpha_range
+    return np.unique(np.concatenate([np.linspace(low, high, points), [k for k in knots if low <= k <= high]]).round(12))
