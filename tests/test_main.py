@@ -19,7 +19,7 @@ import torch
 import nnvis_widgets as nv
 from nnvis_widgets.__main__ import main
 from nnvis_widgets.cli import options as cli_options
-from nnvis_widgets.cli.notebook import copy_notebooks, notebooks_folder, server_command
+from nnvis_widgets.cli.notebook import _serve, copy_notebooks, notebooks_folder, server_command
 
 SUBJECT = '''
 """A model with a layer that never moves, one with capitals in its name, and 30 samples."""
@@ -427,13 +427,30 @@ class TestNotebook:
         (tmp_path / "source").mkdir()
         (tmp_path / "source" / "01_paths.ipynb").write_text("{}")
         started = []
-        monkeypatch.setattr("nnvis_widgets.cli.notebook.subprocess.call", lambda command: started.append(command) or 0)
+        monkeypatch.setattr("nnvis_widgets.cli.notebook._serve", lambda command: started.append(command) or 0)
         assert main(["notebook", "--folder", str(tmp_path / "mine"), "--port", "8901", "--no-browser"]) == 0
         (command,) = started
         assert command[:3] == [sys.executable, "-m", "jupyterlab"]
         assert {f"--ServerApp.root_dir={tmp_path / 'mine'}", "--ServerApp.port=8901", "--no-browser"} <= set(command)
         assert any(part.endswith("/lab/tree/01_paths.ipynb") for part in command)
         assert (tmp_path / "mine" / "01_paths.ipynb").read_text() == "{}"
+
+    def test_an_interrupt_is_left_to_the_server_and_its_exit_code_is_handed_on(self, monkeypatch):
+        answers = [KeyboardInterrupt(), 3]
+
+        class Server:
+            def __init__(self, command):
+                pass
+
+            def wait(self):
+                answer = answers.pop(0)
+                if isinstance(answer, BaseException):
+                    raise answer
+                return answer
+
+        monkeypatch.setattr("nnvis_widgets.cli.notebook.subprocess.Popen", Server)
+        assert _serve(["jupyter"]) == 3
+        assert answers == []
 
     def test_root_is_allowed_where_there_is_nobody_else(self, tmp_path, monkeypatch):
         for user, expected in ((0, True), (1000, False)):

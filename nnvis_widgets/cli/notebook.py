@@ -21,7 +21,16 @@ def notebook(options: argparse.Namespace) -> int:
         return 1
     folder = Path(options.folder).absolute()
     names = copy_notebooks(notebooks_folder(), folder)
-    return subprocess.call(server_command(folder, names[0], port=options.port, browser=not options.no_browser))
+    return _serve(server_command(folder, names[0], port=options.port, browser=not options.no_browser))
+
+
+def _serve(command: list[str]) -> int:
+    server = subprocess.Popen(command)
+    while True:
+        try:
+            return server.wait()
+        except KeyboardInterrupt:
+            continue  # the terminal sent it to the server too, which asks whether it is meant
 
 
 def notebooks_folder(package: Path = _PACKAGE) -> Path:
