@@ -34,8 +34,10 @@ def _beside(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
     try:
-        part.touch(exist_ok=False)  # unlike tempfile, with the permissions that the user's other files get
+        part.touch(exist_ok=False)
+        mode = part.stat().st_mode
         yield part
+        part.chmod(mode)  # that of the user's other files; safetensors would leave one that only its owner can read
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)

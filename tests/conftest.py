@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import factories
 import pytest
+import torch
 
 import nnvis_widgets as nv
+
+# the models here are so small that a second thread only waits for the first, the longer the busier the machine
+torch.set_num_threads(1)
 
 
 @pytest.fixture

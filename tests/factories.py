@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -71,7 +72,7 @@ class Deep(nn.Module):
     def __init__(self, depth: int):
         super().__init__()
         widths = [5, *([4] * (depth - 1)), 3]
-        self.layers = nn.Sequential(*(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)))
+        self.layers = nn.Sequential(*(nn.Linear(a, b) for a, b in itertools.pairwise(widths)))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)

@@ -93,7 +93,7 @@ class BatchNorm:
 
     def describe(self, policy: str, own_data: bool) -> str:
         """Return the words for the state line of a picture."""
-        if policy == "none":
+        if not self._replica.layout.statistics:
             return "of each batch" if self._replica.untracked else "no BatchNorm"
         if policy == "recalibrate":
             source = "the measured data" if own_data else "training data"
