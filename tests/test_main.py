@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import re
 import signal
@@ -302,6 +303,17 @@ class TestRefusals:
         assert all(part in message for part in ("--out", "thesis.tex", "--force", "subject.py"))
         assert files("full") == {"thesis.tex"}
 
+    def test_a_root_without_the_images_is_refused_where_they_cannot_be_downloaded(self, here, capsys, monkeypatch):
+        def offline(*_, **__):
+            raise OSError("Temporary failure in name resolution")
+
+        monkeypatch.setattr("socket.getaddrinfo", offline)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
+        assert main(["run", "--demo", "mnist", "--root", "elsewhere", "--out", "new", "--quiet"]) == 2
+        message = capsys.readouterr().err
+        assert all(part in message for part in ("--root", "elsewhere", "MNIST/raw", "digits"))
+        assert not Path("new").exists()
+
     def test_a_run_of_two_checkpoints_has_no_quadratic_path_but_a_linear_one(self, here, capsys):
         subject = importlib.import_module("subject")
         with nv.Recorder(subject.net(), "short") as recorder:
@@ -315,6 +327,7 @@ class TestRefusals:
         from nnvis_widgets import demo
         from nnvis_widgets.core import batchnorm
 
+        assert inspect.signature(demo.load_demo).parameters["epochs"].default == cli_options.EPOCHS
         assert cli_options.DEMOS == demo.DATASETS
         assert cli_options.OPTIMIZERS == demo.OPTIMIZERS
         assert cli_options.SCHEDULES == demo.SCHEDULES

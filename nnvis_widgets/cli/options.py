@@ -13,6 +13,7 @@ OPTIMIZERS = ("sgd", "momentum", "adam")
 SCHEDULES = ("step", "constant")
 BATCHNORM = ("auto", "final", "interpolate", "recalibrate", "batch")
 FORMATS = ("csv", "png", "pdf")
+EPOCHS = 15  # of a demo that is not told otherwise
 TRAINING = ("epochs", "seed", "schedule", "optimizer", "root")  # what only a demo can be told
 
 _RUN = """\
@@ -72,7 +73,7 @@ def _source_options(run: argparse.ArgumentParser) -> None:
         help="with --run: FUNCTION() returns (model, data) or an Evaluator; the current directory is importable",
     )  # fmt: skip
     group.add_argument("--root", metavar="FOLDER", help="where torchvision keeps mnist and fashion-mnist (downloaded when missing)")
-    group.add_argument("--epochs", type=_whole(1), metavar="N", help="of the demo's training (default: 15)")
+    group.add_argument("--epochs", type=_whole(1), metavar="N", help=f"of the demo's training (default: {EPOCHS})")
     group.add_argument("--seed", type=_whole(0), metavar="N", help="of the demo's training (default: 0)")
     group.add_argument("--schedule", choices=SCHEDULES, help="the demo's learning rate (default: step)")
     group.add_argument("--optimizer", choices=OPTIMIZERS, help="of the demo's training (default: sgd)")

@@ -23,7 +23,7 @@ from ..experiments.paths import iter_path, iter_training
 from ..export import file_stem, movement_figure, overview_figure, path_figure, save_figure, save_table
 from ..results import PathResult
 from ..runs.run import Run
-from .options import Refused
+from .options import EPOCHS, Refused
 from .plan import Plan, largest_moved, refusing, unique
 from .sources import blank_demo, check_source, importable, open_demo, open_recorded
 
@@ -34,12 +34,13 @@ def run(options: argparse.Namespace) -> int:
     check_source(options)
     with importable(os.getcwd()):
         if options.demo is not None:
-            plan = Plan.of(options, blank_demo(options).layout, (options.epochs or 15) + 1)
+            plan = Plan.of(options, blank_demo(options).layout, (options.epochs or EPOCHS) + 1)
             recorded = None
         else:
             evaluator, training = recorded = open_recorded(options)
             plan = Plan.of(options, evaluator.layout, len(training))
             _check_states(plan, evaluator, training)
+        new = not folder.exists()
         with refusing("--out"):
             folder.mkdir(parents=True, exist_ok=True)
         output = _Output(folder, options.formats)
@@ -49,6 +50,10 @@ def run(options: argparse.Namespace) -> int:
                 evaluator, training = recorded or open_demo(options, lambda epoch, epochs: bar.show(epoch / epochs))
             doing = "measuring"
             _measure(plan, evaluator, training, output, options.quiet)
+        except Refused:
+            if new:
+                folder.rmdir()
+            raise
         except (Exception, KeyboardInterrupt) as error:
             if not isinstance(error, KeyboardInterrupt):
                 traceback.print_exc()

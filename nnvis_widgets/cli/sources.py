@@ -58,7 +58,13 @@ def blank_demo(options: argparse.Namespace) -> Evaluator:
 def open_demo(options: argparse.Namespace, progress: Callable[[int, int], Any]) -> tuple[Evaluator, Run]:
     """Train the demo or take it from the cache; the evaluator is on its test images."""
     told = {name: getattr(options, name) for name in TRAINING if getattr(options, name) is not None}
-    demo: Demo = load_demo(options.demo, device=_device(options), progress=progress, **told)
+    try:
+        demo: Demo = load_demo(options.demo, device=_device(options), progress=progress, **told)
+    except RuntimeError as error:
+        about, _, rest = str(error).partition(": ")
+        if about != "data":
+            raise
+        raise Refused(f"argument {'--root' if options.root else '--demo'}: {rest}") from error
     return _evaluator(demo.model, demo.test, options, "test", "--demo", calibration=demo.train), demo.run
 
 
