@@ -5,8 +5,10 @@ May import: results, matplotlib, numpy.
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Mapping
+from typing import Any
 
 from ..results import PathResult, caption
 
@@ -38,3 +40,19 @@ def picture(results: Mapping[str, PathResult]) -> bytes | None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90)
     return buffer.getvalue()
+
+
+def static_bundle(png: bytes | None) -> dict[str, Any]:
+    """Return an output that is invisible wherever the live widget is on the page, and the picture anywhere else.
+
+    A second output, because updating the widget's own one would make JupyterLab render it twice.
+    """
+    if png is None:
+        return {"text/html": "", "text/plain": ""}
+    encoded = base64.b64encode(png).decode()
+    hide = "<style>body:has(.nnvis) .nnvis-static { display: none }</style>"
+    return {
+        "text/html": f'{hide}<img class="nnvis-static" alt="loss and accuracy along the path" src="data:image/png;base64,{encoded}">',
+        "image/png": encoded,
+        "text/plain": "a static picture of the explorer",
+    }

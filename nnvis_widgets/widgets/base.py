@@ -6,7 +6,6 @@ submitted unless the answer is known). There is no third kind.
 
 from __future__ import annotations
 
-import base64
 import difflib
 import html
 import traceback
@@ -18,7 +17,7 @@ import ipywidgets as widgets
 
 from ..jobs import Debounce, Job, Worker
 from ..results import Result, ResultSet
-from ..views.static import picture
+from ..views.static import picture, static_bundle
 from ..views.theme import style_sheet
 
 
@@ -238,26 +237,20 @@ class Explorer(widgets.VBox):
 
     # ---- a picture for where widgets cannot run
 
-    def _bundle(self) -> dict[str, Any]:
-        bundle = dict(super()._repr_mimebundle_())
-        png = picture(self.results)
-        if png is not None:
-            bundle["image/png"] = base64.b64encode(png).decode()
-        return bundle
-
     def _ipython_display_(self) -> None:
+        """Display the widget and, beside it, a static picture that only a saved notebook without a kernel shows."""
         from IPython.display import display
 
-        handle = display(self._bundle(), raw=True, display_id=True)
-        complete = bool(self.results) and not self._worker.busy
-        self._display_id = None if complete or handle is None else handle.display_id
+        png = picture(self.results) if not self._worker.busy else None
+        display(dict(super()._repr_mimebundle_()), raw=True)
+        handle = display(static_bundle(png), raw=True, display_id=True)
+        self._display_id = handle.display_id if handle is not None and png is None else None
 
     def _update_picture(self) -> None:
-        """Put the first complete picture into the saved notebook, for an explorer displayed before it was there."""
+        """Put the first complete picture into the notebook of an explorer that was displayed before it was there."""
         if self._display_id is None:
             return
         from IPython.display import update_display
 
         display_id, self._display_id = self._display_id, None
-        update_display(self._bundle(), raw=True, display_id=display_id)
-
+        update_display(static_bundle(picture(self.results)), raw=True, display_id=display_id)
