@@ -1,0 +1,225 @@
+"""Whatever is called, the user's model, random states, flags and data loader are afterwards what they were before.
+
+For generators this holds between any two partial results as well: nothing is borrowed across a yield.
+"""
+
+import os
+import random
+import subprocess
+import sys
+import textwrap
+
+import factories
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+import nnvis_widgets as nv
+from nnvis_widgets.core import evaluator as module
+from nnvis_widgets.experiments.movement import iter_movement
+
+
+class World:
+    """A user in the middle of a training: gradients, mixed flags, a shuffling loader with a generator of its own."""
+
+    def __init__(self, tmp_path):
+        self.folder = tmp_path
+        self.model = factories.made(factories.ConvNet)
+        self.states = factories.states(self.model, 4)
+        self.model.load_state_dict(self.states[-1])
+        self.model.train()
+        self.model.conv2.eval()
+        self.model.fc1.weight.requires_grad_(False)
+        x, y = factories.images()
+        torch.nn.functional.cross_entropy(self.model.eval()(x), y).backward()
+        self.model.train()
+        self.model.conv2.eval()
+        self.generator = torch.Generator().manual_seed(7)
+        self.loader = DataLoader(TensorDataset(x, y), batch_size=9, shuffle=True, generator=self.generator)
+        self.run = nv.Run.from_states(self.states)
+        self.evaluator = nv.Evaluator(self.model, self.loader, device="cpu", batch_size=16)
+        self.path = nv.QuadraticPath(self.states[0], self.states[1], self.states[3])
+        self.result = nv.measure_path(self.evaluator, self.path, [0.0, 0.5, 1.0])
+        self.recorder = nv.Recorder(self.model, tmp_path / "recorded")
+
+    def look(self):
+        """Everything that is not ours, as one comparable value."""
+        model, tensors = self.model, dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+        tensors |= {f"grad {name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
+        tensors |= {f"state {i} {name}": t for i, state in enumerate(self.states) for name, t in state.items()}
+        tensors |= {f"data {i}": t for i, t in enumerate(self.loader.dataset.tensors)}
+        numpy_state = np.random.get_state()  # noqa: NPY002
+        return {
+            "bits": {name: (t.data_ptr(), t.dtype, t.detach().numpy().tobytes()) for name, t in tensors.items()},
+            "requires_grad": {name: p.requires_grad for name, p in model.named_parameters()},
+            "training": {name: m.training for name, m in model.named_modules()},
+            "momentum": model.bn1.momentum,
+            "hooks": [len(m._forward_pre_hooks) + len(m._forward_hooks) for m in model.modules()],
+            "torch": torch.get_rng_state().numpy().tobytes(),
+            "loader": self.generator.get_state().numpy().tobytes(),
+            "python": random.getstate(),
+            "numpy": (numpy_state[0], numpy_state[1].tobytes(), *numpy_state[2:]),
+            "grad mode": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
+            "threads": torch.get_num_threads(),
+            "dtype": torch.get_default_dtype(),
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
+            "errors": np.geterr(),
+            "folder": os.getcwd(),
+        }
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "HEARTBEAT", -1.0)  # as many partial results as there can be
+    return World(tmp_path)
+
+
+def record(world):
+    with world.recorder as recorder:
+        recorder.step(loss=1.0)
+        recorder.record(epoch=1, loss=1.0)
+
+
+def open_run(world):
+    run = nv.Run.from_states(world.states)
+    return run.initial, run.mid, run.final, run.mid_by_distance(), run.layout, run[1].digest
+
+
+def save_and_load(world):
+    world.result.save(world.folder / "result")
+    nv.load(world.folder / "result").to_pandas()
+
+
+def draw(world):
+    from matplotlib.figure import Figure
+
+    world.result.plot(Figure().add_subplot())
+
+
+def policies(world):
+    for policy in ("final", "interpolate", "recalibrate", "batch"):
+        evaluator = nv.Evaluator(world.model, world.loader, device="cpu", batchnorm=policy, calibration=world.loader)
+        nv.measure_path(evaluator, world.path, [0.0, 0.3, 1.0])
+
+
+def failures(world):
+    for act in (
+        lambda: nv.measure_path(world.evaluator, world.path, [np.nan]),
+        lambda: nv.measure_path(world.evaluator, world.path, scope="fcl"),
+        lambda: nv.Evaluator(world.model, world.loader, device="cpu", loss=lambda o, t: o[:3]),
+        lambda: nv.Evaluator(world.model, world.loader, device="cpu", forward=lambda m, b: 1 / 0),
+        lambda: nv.Evaluator(world.model, world.loader, device="cpu", forward=lambda m, b: (m(b[0]) + torch.randn(()), b[1])),
+    ):
+        with pytest.raises((ValueError, ZeroDivisionError)):
+            act()
+
+
+CALLS = {
+    "Evaluator": lambda w: nv.Evaluator(w.model, w.loader, device="cpu", calibration=w.loader),
+    "Evaluator with grad": lambda w: nv.Evaluator(w.model, w.loader, device="cpu", grad=True).measure(),
+    "measure": lambda w: w.evaluator.measure(),
+    "measure of a state": lambda w: w.evaluator.measure(w.states[1]),
+    "observe": lambda w: w.evaluator.observe(),
+    "measure_path": lambda w: nv.measure_path(w.evaluator, w.path, np.linspace(-0.5, 1.5, 5)),
+    "measure_path of a weight": lambda w: nv.measure_path(w.evaluator, w.path, scope=("fc1.weight", (5, 17))),
+    "measure_training": lambda w: nv.measure_training(w.evaluator, w.run),
+    "measure_movement": lambda w: nv.measure_movement(w.run, mid=1),
+    "policies": policies,
+    "state_at": lambda w: [w.path.state_at(alpha) for alpha in (0.0, 0.3, 0.5, 1.2)],
+    "Recorder": record,
+    "Run": open_run,
+    "save and load": save_and_load,
+    "plot": draw,
+    "failures": failures,
+}
+GENERATORS = {
+    "iter_path": lambda w: nv.iter_path(w.evaluator, w.path, np.linspace(0, 1, 4)),
+    "iter_path of a layer": lambda w: nv.iter_path(w.evaluator, w.path, np.linspace(0, 1, 4), scope="fc1", background=w.states[1]),
+    "iter_paths": lambda w: nv.iter_paths(w.evaluator, w.path, ["conv1", "fc2"], [0.0, 1.0]),
+    "iter_training": lambda w: nv.iter_training(w.evaluator, w.run),
+    "iter_movement": lambda w: iter_movement(w.run, mid=1),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_leaves_the_world_as_it_was(world, call):
+    before = world.look()
+    CALLS[call](world)
+    assert world.look() == before
+
+
+@pytest.mark.parametrize("call", GENERATORS)
+def test_so_does_a_generator_between_any_two_of_its_results(world, call):
+    before = world.look()
+    generator = GENERATORS[call](world)
+    assert world.look() == before
+    count = 0
+    for _ in generator:
+        assert world.look() == before
+        count += 1
+    assert count >= 3
+    assert world.look() == before
+
+
+@pytest.mark.parametrize("call", GENERATORS)
+def test_and_one_that_is_closed_early(world, call):
+    before = world.look()
+    generator = GENERATORS[call](world)
+    next(generator)
+    generator.close()
+    assert world.look() == before
+
+
+def test_the_user_may_train_draw_and_switch_modes_between_two_results(world):
+    expected = nv.measure_path(world.evaluator, world.path, [0.0, 0.5, 1.0])
+    generator = nv.iter_path(world.evaluator, world.path, [0.0, 0.5, 1.0])
+    for result in generator:
+        torch.rand(3)
+        torch.manual_seed(result.n)
+        with torch.no_grad():
+            for parameter in world.model.parameters():
+                parameter.add_(1)
+        world.model.train(not world.model.training)
+        next(iter(world.loader))
+    assert np.array_equal(result.loss, expected.loss)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
+def test_the_users_grad_mode_changes_no_number(world, mode):
+    expected = nv.measure_path(world.evaluator, world.path, [0.0, 0.5, 1.0]).loss
+    with mode():
+        evaluator = nv.Evaluator(world.model, world.loader, device="cpu", batch_size=16)
+        assert np.array_equal(nv.measure_path(evaluator, world.path, [0.0, 0.5, 1.0]).loss, expected)
+
+
+def test_the_core_needs_no_widget_package():
+    script = """
+        import sys
+        BLOCKED = {"ipywidgets", "traitlets", "bqplot", "bqplot_image_gl", "ipyvolume", "anywidget", "IPython", "matplotlib", "tqdm"}
+
+        class Block:
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] in BLOCKED:
+                    raise ModuleNotFoundError(f"blocked: {name}", name=name)
+
+        sys.meta_path.insert(0, Block())
+        import logging, random
+        import numpy, torch
+        before = torch.get_rng_state(), numpy.random.get_state()[1].tobytes(), random.getstate(), logging.root.handlers[:], logging.root.level
+        import nnvis_widgets as nv
+        for name in ("Recorder", "Run", "Evaluator", "LinearPath", "PathResult", "load", "measure_path", "measure_training", "measure_movement"):
+            getattr(nv, name)
+        import nnvis_widgets.store, nnvis_widgets.results
+        after = torch.get_rng_state(), numpy.random.get_state()[1].tobytes(), random.getstate(), logging.root.handlers[:], logging.root.level
+        assert torch.equal(before[0], after[0]) and before[1:] == after[1:]
+        model = torch.nn.Linear(5, 3)
+        states = [{k: v.clone() * f for k, v in model.state_dict().items()} for f in (0.0, 1.0)]
+        data = torch.randn(20, 5), torch.randint(0, 3, (20,))
+        result = nv.measure_path(nv.Evaluator(model, data, device="cpu"), nv.LinearPath(*states))
+        assert abs(result.loss[0] - numpy.log(3)) < 1e-6
+        assert not BLOCKED & {name.partition(".")[0] for name in sys.modules}
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == done.stderr == ""

@@ -1,0 +1,146 @@
+"""Defects that were found in other tools of this field, each as a test that would catch it here.
+
+The numbers are those of the list of defects that this project keeps; the rest belong to surfaces and studies.
+"""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import factories
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import nnvis_widgets as nv
+
+
+def test_1_a_measured_weight_leaves_no_trace_in_the_next_measurement(walk, evaluator):
+    path = nv.QuadraticPath(walk[0], walk[2], walk[4])
+    fresh = nv.Evaluator(evaluator.model, factories.images(), device="cpu", batch_size=16)
+    expected = nv.measure_path(fresh, path, scope=("fc2.bias", 0)).loss
+    for index in ((0, 0), (2, 17), (5, 31)):
+        got = nv.measure_path(evaluator, path, scope=("fc1.weight", index))  # ends at alpha = 1.5
+        assert got.alphas[-1] == 1.5
+    assert np.array_equal(nv.measure_path(evaluator, path, scope=("fc2.bias", 0)).loss, expected)
+
+
+def test_2_weights_1_11_and_11_1_are_two_weights():
+    model = factories.made(lambda: nn.Linear(12, 12))
+    states = factories.states(model, 2)
+    x = torch.randn(29, 12, generator=torch.Generator().manual_seed(0))
+    evaluator = nv.Evaluator(model, (x, torch.arange(29) % 12), device="cpu")
+    path = nv.LinearPath(*states)
+    one, two = (nv.measure_path(evaluator, path, scope=("weight", index)) for index in ((1, 11), (11, 1)))
+    assert one.scope != two.scope
+    assert not np.allclose(one.loss, two.loss, rtol=1e-9)
+
+
+@pytest.mark.parametrize("change", ["data", "states", "range", "samples"])
+def test_2_a_result_is_never_answered_with_that_of_other_inputs(model, walk, data, evaluator, change):
+    path = nv.LinearPath(walk[0], walk[4])
+    first = nv.measure_path(evaluator, path, [0.0, 0.5, 1.0])
+    options = {"samples": 30} if change == "samples" else {}
+    other = nv.Evaluator(model, factories.images(seed=3) if change == "data" else data, device="cpu", batch_size=16, **options)
+    second = nv.measure_path(
+        other,
+        nv.LinearPath(walk[1], walk[4]) if change == "states" else path,
+        [0.0, 0.7, 1.0] if change == "range" else [0.0, 0.5, 1.0],
+    )
+    assert second.loss[1] != first.loss[1]
+    assert (second.provenance != first.provenance) or change == "range"
+
+
+def test_5_the_model_is_not_left_at_the_last_point_nor_in_eval_mode(model, walk, evaluator):
+    model.train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for _ in nv.iter_path(evaluator, nv.LinearPath(walk[0], walk[4]), np.linspace(-1, 2, 7)):
+        pass
+    assert factories.same(dict(model.state_dict()), before)
+    assert all(module.training for module in model.modules())
+
+
+def test_7_a_quadratic_through_a_weight_that_moved_evenly_moves_it(model, data):
+    start, mid, end = ({name: t.clone() for name, t in model.state_dict().items()} for _ in range(3))
+    for state, value in ((start, -2.0), (mid, 0.5), (end, 3.0)):  # no second-order term: a parabola that is a line
+        state["fc2.weight"][1, 4] = value
+    evaluator = nv.Evaluator(model, data, device="cpu", batch_size=16)
+    scope, alphas = ("fc2.weight", (1, 4)), np.linspace(0, 1, 11)
+    quadratic = nv.measure_path(evaluator, nv.QuadraticPath(start, mid, end), alphas, scope=scope)
+    line = nv.measure_path(evaluator, nv.LinearPath(start, end), alphas, scope=scope)
+    assert quadratic.rho == 0.5
+    assert np.ptp(line.loss) > 1e-3
+    assert quadratic.loss == pytest.approx(line.loss, rel=1e-6)
+    assert float(nv.QuadraticPath(start, mid, end).state_at(0.25)["fc2.weight"][1, 4]) == pytest.approx(-0.75)
+
+
+@pytest.mark.parametrize("build", [lambda: factories.ConvNet(bias=False), factories.Counting, factories.ConvNet])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_13_layers_without_bias_frozen_and_with_integer_buffers_are_measured(data, build, frozen, tmp_path):
+    model = factories.made(build).requires_grad_(not frozen)
+    states = factories.states(model, 3)
+    evaluator = nv.Evaluator(model, data, device="cpu", batch_size=16)
+    path = nv.QuadraticPath(*states)
+    for scope in (None, *evaluator.layout.layers):
+        got = nv.measure_path(evaluator, path, [0.0, 0.4, 1.0], scope=scope)
+        assert np.isfinite(got.loss).all()
+        assert got.loss[0] != got.loss[2]
+        assert got.distance > 0
+    with nv.Recorder(model, tmp_path / "run"):
+        pass
+    assert factories.same(nv.Run.open(tmp_path / "run").initial, dict(model.state_dict()))
+
+
+def test_13_a_tied_weight_keeps_its_length_and_moves_in_both_places():
+    model = factories.made(factories.Tied)
+    states = factories.states(model, 3)
+    tokens = torch.arange(44) % 11
+    evaluator = nv.Evaluator(model, (tokens, tokens.roll(1)), device="cpu")
+    by_owner, by_alias = (
+        nv.measure_path(evaluator, nv.LinearPath(states[0], states[2]), scope=name)
+        for name in ("embedding.weight", "decoder.weight")
+    )
+    assert np.array_equal(by_owner.loss, by_alias.loss)
+    delta = states[2]["embedding.weight"].double() - states[0]["embedding.weight"].double()
+    assert by_owner.distance == pytest.approx(float(delta.norm()), rel=1e-12)
+
+
+def test_14_nothing_is_written_where_the_user_named_no_folder_and_importing_configures_nothing(tmp_path):
+    script = """
+        import logging, os, pathlib, warnings
+        import torch
+        package = pathlib.Path(__import__("nnvis_widgets").__file__).parent
+        listed = lambda: {p for root in (package, pathlib.Path.cwd(), pathlib.Path.home()) for p in root.rglob("*") if "__pycache__" not in p.parts}
+        before, filters = listed(), warnings.filters[:]
+        import nnvis_widgets as nv
+        model = torch.nn.Linear(5, 3)
+        states = [{k: v.clone() * f for k, v in model.state_dict().items()} for f in (0.0, 1.0)]
+        evaluator = nv.Evaluator(model, (torch.randn(20, 5), torch.randint(0, 3, (20,))), device="cpu")
+        nv.measure_path(evaluator, nv.LinearPath(*states))
+        nv.measure_training(evaluator, nv.Run.from_states(states))
+        assert listed() == before, listed() - before
+        assert not logging.root.handlers and logging.root.level == logging.WARNING
+        assert "nnvis_widgets" not in " ".join(logging.root.manager.loggerDict)
+    """
+    environment = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+
+
+class Boom:
+    def __reduce__(self):
+        return (os.mkdir, (os.environ["NNVIS_TEST_BOOM"],))
+
+
+def test_14_no_pickle_is_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("NNVIS_TEST_BOOM", str(tmp_path / "boom"))
+    torch.save({"state_dict": {"w": torch.zeros(3)}, "extra": Boom()}, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="weights_only=True"):
+        nv.Run.from_checkpoints([tmp_path / "a.pt"]).initial
+    with pytest.raises(ValueError, match="is not a complete safetensors file"):
+        nv.load(tmp_path / "a.pt")
+    assert not (tmp_path / "boom").exists()
