@@ -38,3 +38,9 @@ def run(walk):
 @pytest.fixture
 def evaluator(model, walk, data):
     return nv.Evaluator(model, data, device="cpu", batch_size=16)
+
+
+@pytest.fixture
+def unhurried(monkeypatch):
+    """Partial results after each batch only, however slow the machine is; tests that want more set the heartbeat themselves."""
+    monkeypatch.setattr("nnvis_widgets.core.evaluator.HEARTBEAT", float("inf"))

@@ -14,6 +14,8 @@ from nnvis_widgets.core import evaluator as module
 from nnvis_widgets.core.states import StateError
 from nnvis_widgets.core.tiles import coarse_to_fine
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 
 class TestMeasure:
     def test_is_the_mean_of_a_plain_loop_in_float64(self, model, walk, data, evaluator):

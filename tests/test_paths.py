@@ -10,6 +10,7 @@ from nnvis_widgets.core import evaluator as module
 from nnvis_widgets.core.scope import ScopeError
 from nnvis_widgets.core.states import StateError
 
+pytestmark = pytest.mark.usefixtures("unhurried")
 FIELDS = ("loss", "loss_se", "diff_se")
 
 
@@ -383,7 +384,7 @@ class TestRefusedWhenItIsCalled:
 
     def test_nan_at_a_knot(self, walk, evaluator):
         walk[2]["fc1.weight"][0, 0] = np.nan
-        with pytest.raises(StateError, match="state 2: 'fc1.weight' holds NaN or infinity"):
+        with pytest.raises(StateError, match=r"state 2: 'fc1.weight' holds NaN or infinity"):
             nv.iter_path(evaluator, nv.QuadraticPath(walk[0], walk[2], walk[4]))
 
     def test_states_in_place_of_a_path(self, walk, evaluator):
@@ -394,7 +395,7 @@ class TestRefusedWhenItIsCalled:
         path = nv.LinearPath(walk[0], walk[4])
         with pytest.raises(ScopeError, match="did you mean"):
             nv.iter_paths(evaluator, path, ["fc1", "fcl"])
-        with pytest.raises(ValueError, match="scopes: at least one"):
+        with pytest.raises(ValueError, match=r"scopes: at least one"):
             nv.iter_paths(evaluator, path, [])
 
     def test_a_run_of_another_model(self, evaluator):

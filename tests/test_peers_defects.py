@@ -112,7 +112,8 @@ def test_14_nothing_is_written_where_the_user_named_no_folder_and_importing_conf
         import logging, os, pathlib, warnings
         import torch
         package = pathlib.Path(__import__("nnvis_widgets").__file__).parent
-        listed = lambda: {p for root in (package, pathlib.Path.cwd(), pathlib.Path.home()) for p in root.rglob("*") if "__pycache__" not in p.parts}
+        roots = package, pathlib.Path.cwd(), pathlib.Path.home()
+        listed = lambda: {p for root in roots for p in root.rglob("*") if "__pycache__" not in p.parts}
         before, filters = listed(), warnings.filters[:]
         import nnvis_widgets as nv
         model = torch.nn.Linear(5, 3)
