@@ -81,7 +81,7 @@ class Worker:
 
     def drop(self) -> None:
         """Stop the running job at its next step because something else is wanted; nothing more of it is delivered."""
-        if self.job is not None and self.job.state in ("running", "cancelled"):
+        if self.job is not None and self._task is not None and not self._task.done():
             self.job.state = "replaced"
 
     async def wait(self) -> None:

@@ -36,6 +36,13 @@ class Explorer(widgets.VBox):
     results: dict[str, Result]
 
     def __init__(self, **settings: Any):
+        self.results = {}
+        self._cache: dict[Hashable, Result] = {}
+        self._worker = Worker()
+        self._schedule = Debounce(self._submit)
+        self._together = 0
+        self._wanted = False
+        self._display_id: str | None = None
         known = (*self.RECOMPUTE, *self.RESTYLE)
         for name in settings:
             if name not in known:
@@ -44,13 +51,6 @@ class Explorer(widgets.VBox):
                     f"{type(self).__name__} has no setting {name!r}"
                     + (f"; did you mean {' or '.join(close)}?" if close else f"; settings: {', '.join(known)}")
                 )
-        self.results = {}
-        self._cache: dict[Hashable, Result] = {}
-        self._worker = Worker()
-        self._schedule = Debounce(self._submit)
-        self._together = 0
-        self._wanted = False
-        self._display_id: str | None = None
         self._make_status()
         super().__init__()
         self.add_class("nnvis")

@@ -177,7 +177,7 @@ class PathControls:
     def _display(self) -> widgets.Widget:
         explorer = self._explorer
         boxes = []
-        for name, label in (("log", "log loss"), ("band", "error band"), ("training", "training curve"), ("crossings", "crossings")):
+        for name, label in (("log_loss", "log loss"), ("band", "error band"), ("training", "training curve"), ("crossings", "crossings")):
             box = widgets.Checkbox(description=label, indent=False, layout=widgets.Layout(width="46%")).add_class(f"nnvis-{name}-box")
             traitlets.link((explorer, name), (box, "value"))
             boxes.append(box)

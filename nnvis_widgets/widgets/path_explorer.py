@@ -60,7 +60,7 @@ class PathExplorer(Explorer):
         Where the cursor stands.
     metric : str or None
         What the second plot shows.
-    log, band, crossings : bool
+    log_loss, band, crossings : bool
     """
 
     scope = traitlets.Any(None, allow_none=True)
@@ -79,14 +79,14 @@ class PathExplorer(Explorer):
     training = traitlets.Bool(True)
     alpha = traitlets.Float(1.0)
     metric = traitlets.Unicode(None, allow_none=True)
-    log = traitlets.Bool(False)
+    log_loss = traitlets.Bool(False)
     band = traitlets.Bool(True)
     crossings = traitlets.Bool(True)
 
     RECOMPUTE: ClassVar = (
         "scope", "level", "view", "kind", "start", "mid", "end", "knot", "alpha_range", "points", "background", "split", "count", "training",
     )  # fmt: skip
-    RESTYLE: ClassVar = ("alpha", "metric", "log", "band", "crossings")
+    RESTYLE: ClassVar = ("alpha", "metric", "log_loss", "band", "crossings")
 
     def __init__(self, evaluator: Any, run: Any, **settings: Any):
         self.study: PathStudy | None = PathStudy(evaluator, run)
@@ -267,7 +267,7 @@ class PathExplorer(Explorer):
             epochs = float(self.study.run.epochs[self.start]), float(self.study.run.epochs[self.end])
         return Scene(
             paths=paths, curves=self._overview() if many else (), pinned=tuple(self._pinned), alpha_range=self.alpha_range, alpha=self.alpha,
-            epochs=epochs, metric=self.metric, log=self.log, band=self.band and not many, crossings=self.crossings,
+            epochs=epochs, metric=self.metric, log=self.log_loss, band=self.band and not many, crossings=self.crossings,
         )  # fmt: skip
 
     def _overview(self) -> list[Curve]:

@@ -84,7 +84,7 @@ def state_line(explorer: PathExplorer) -> str:
     bad = sum(int((~np.isfinite(r.loss)).sum()) for r in results if r.fraction == 1.0)
     if bad:
         notes.append(f"<b>{bad} points are not finite</b> and not drawn")
-    if explorer.log and any((r.loss <= 0).any() for r in results):
+    if explorer.log_loss and any((r.loss <= 0).any() for r in results):
         notes.append("losses of 0 or less have no logarithm and are not drawn")
     return line + ("<br>" + "; ".join(notes) + "." if notes else "")
 

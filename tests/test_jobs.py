@@ -1,0 +1,189 @@
+"""Background work: the latest wins, partial results on the loop's thread, cancelling, errors, quick moves."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from nnvis_widgets.jobs import DELIVERY, Debounce, Job, Worker
+
+
+class Seen:
+    """Collects what a job delivers, and on which thread."""
+
+    def __init__(self):
+        self.partial, self.done, self.errors, self.cancelled, self.threads = [], [], [], 0, set()
+
+    def job(self, make):
+        return Job(make, self._partial, self.done.append, self.errors.append, self._cancel)
+
+    def _partial(self, item):
+        self.partial.append(item)
+        self.threads.add(threading.current_thread())
+
+    def _cancel(self):
+        self.cancelled += 1
+
+
+def counting(stop, pause=0.0, seen=None):
+    def make():
+        for number in range(stop):
+            if pause:
+                time.sleep(pause)
+            if seen is not None:
+                seen.append((number, threading.current_thread()))
+            yield number
+
+    return make
+
+
+def test_without_a_loop_the_work_is_done_in_place():
+    seen, worker = Seen(), Worker()
+    job = worker.submit(seen.job(counting(3)))
+    assert (seen.partial, seen.done, job.state) == ([0, 1, 2], [2], "done")
+
+
+def test_in_place_errors_are_delivered_not_raised():
+    def broken():
+        yield 1
+        raise ValueError("no such layer")
+
+    seen, worker = Seen(), Worker()
+    assert worker.submit(seen.job(broken)).state == "failed"
+    assert seen.partial == [1]
+    assert str(seen.errors[0]) == "no such layer"
+
+
+def test_steps_run_in_one_thread_and_deliver_on_the_loops_thread():
+    async def main():
+        ran, seen, worker = [], Seen(), Worker()
+        worker.submit(seen.job(counting(4, 0.12, ran)))
+        await worker.wait()
+        worker.close()
+        return ran, seen
+
+    ran, seen = asyncio.run(main())
+    assert {thread for _, thread in ran} != {threading.main_thread()}
+    assert len({thread for _, thread in ran}) == 1
+    assert seen.threads == {threading.main_thread()}
+    assert seen.done == [3]
+
+
+def test_partial_results_are_thinned_and_the_last_one_always_arrives():
+    async def main():
+        seen, worker = Seen(), Worker()
+        worker.submit(seen.job(counting(200, 0.002)))
+        await worker.wait()
+        seconds = worker.job.seconds
+        worker.close()
+        return seen, seconds
+
+    seen, seconds = asyncio.run(main())
+    assert seen.done == [199]
+    assert 1 <= len(seen.partial) <= seconds / DELIVERY + 2
+
+
+def test_the_latest_job_wins_and_nothing_more_of_the_older_is_delivered():
+    async def main():
+        first, second, worker = Seen(), Seen(), Worker()
+        worker.submit(first.job(counting(1000, 0.01)))
+        await asyncio.sleep(0.15)
+        before = len(first.partial)
+        job = worker.submit(second.job(counting(3, 0.01)))
+        await worker.wait()
+        worker.close()
+        return first, before, second, job
+
+    first, before, second, job = asyncio.run(main())
+    assert before >= 1
+    assert len(first.partial) == before
+    assert first.done == first.errors == []
+    assert second.done == [2]
+    assert job.state == "done"
+
+
+def test_cancel_stops_at_the_next_step_and_delivers_what_was_measured_last():
+    closed = threading.Event()
+
+    def make():
+        try:
+            yield from counting(1000, 0.02)()
+        finally:
+            closed.set()
+
+    async def main():
+        seen, worker = Seen(), Worker()
+        job = worker.submit(seen.job(make))
+        await asyncio.sleep(0.15)
+        worker.cancel()
+        await worker.wait()
+        worker.close()
+        return seen, job
+
+    seen, job = asyncio.run(main())
+    assert job.state == "cancelled"
+    assert seen.cancelled == 1
+    assert closed.is_set()
+    assert seen.done == []
+    assert 0 < seen.partial[-1] < 100
+
+
+def test_the_loop_answers_while_a_job_works():
+    async def main():
+        seen, worker = Seen(), Worker()
+        worker.submit(seen.job(counting(10, 0.05)))
+        ticks = 0
+        while worker.busy:
+            await asyncio.sleep(0.005)
+            ticks += 1
+        worker.close()
+        return ticks
+
+    assert asyncio.run(main()) > 15
+
+
+def test_ten_quick_moves_make_two_calls():
+    async def main():
+        calls = []
+        later = Debounce(lambda: calls.append(time.monotonic()), 0.05)
+        for _ in range(10):
+            later()
+            await asyncio.sleep(0.005)
+        await later.settled()
+        return calls
+
+    assert len(asyncio.run(main())) == 2
+
+
+def test_what_is_set_in_one_go_makes_one_call():
+    async def main():
+        calls = []
+        later = Debounce(lambda: calls.append(1), 0.02)
+        for _ in range(3):
+            later()
+        await later.settled()
+        await asyncio.sleep(0.06)
+        return calls
+
+    assert asyncio.run(main()) == [1]
+
+
+def test_a_cancelled_debounce_does_not_call():
+    async def main():
+        calls = []
+        later = Debounce(lambda: calls.append(1), 0.02)
+        later()
+        later.cancel()
+        await asyncio.sleep(0.06)
+        return calls
+
+    assert asyncio.run(main()) == []
+
+
+@pytest.mark.parametrize("submitted", [1, 2])
+def test_started_counts_the_jobs_that_began_to_work(submitted):
+    worker = Worker()
+    for _ in range(submitted):
+        worker.submit(Seen().job(counting(2)))
+    assert worker.started == submitted

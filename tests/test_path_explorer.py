@@ -1,0 +1,387 @@
+"""The path explorer without a browser: traits, results, caching, words, and bqplot marks as data."""
+
+import asyncio
+
+import ipywidgets
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import nnvis_widgets as nv
+from nnvis_widgets.widgets.path_study import grid
+
+
+def small_model(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 3))
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A little net with five checkpoints, the last of which is the model's own state."""
+    model = small_model()
+    x, y = torch.randn(90, 7), torch.randint(0, 3, (90,))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
+    states = [{k: v.clone() for k, v in model.state_dict().items()}]
+    for _ in range(4):
+        for _ in range(5):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        states.append({k: v.clone() for k, v in model.state_dict().items()})
+    return model, (x, y), nv.Run.from_states(states)
+
+
+@pytest.fixture
+def explorer(trained):
+    model, data, run = trained
+    explorer = nv.PathExplorer(nv.Evaluator(model, data), run, points=9)
+    yield explorer
+    explorer.close()
+
+
+def line(explorer, kind="linear", figure="loss"):
+    return explorer.curves._plots[figure].lines[kind]
+
+
+def test_compute_measures_what_measure_path_measures(explorer, trained):
+    model, data, run = trained
+    explorer.compute()
+    linear = nv.measure_path(nv.Evaluator(model, data), nv.LinearPath(run.initial, run.final), np.linspace(0, 1, 9))
+    assert list(explorer.results) == ["linear", "quadratic", "training"]
+    np.testing.assert_array_equal(explorer.results["linear"].loss, linear.loss)
+    np.testing.assert_array_equal(explorer.results["training"].epochs, [0, 1, 2, 3, 4])
+
+
+def test_the_drawn_line_is_the_result(explorer):
+    explorer.compute()
+    drawn = line(explorer)
+    np.testing.assert_array_equal(drawn.y, explorer.results["linear"].loss)
+    np.testing.assert_array_equal(drawn.x, explorer.results["linear"].alphas)
+    np.testing.assert_array_equal(line(explorer, "quadratic", "metric").y, explorer.results["quadratic"].metrics["accuracy"])
+
+
+def test_kind_hides_the_other_line(explorer):
+    explorer.compute()
+    explorer.kind = "linear"
+    assert line(explorer).visible
+    assert not line(explorer, "quadratic").visible
+    assert "quadratic" not in explorer.results
+
+
+def test_scope_and_level_follow_each_other(explorer):
+    explorer.scope = "2"
+    assert explorer.level == "layer"
+    explorer.scope = ("0.weight", (1, 4))
+    assert (explorer.level, explorer.alpha_range) == ("parameter", (-0.5, 1.5))
+    explorer.level = "layer"
+    assert (explorer.scope, explorer.alpha_range) == ("2", (0.0, 1.0))
+    explorer.level = "parameter"
+    assert explorer.scope == ("0.weight", (1, 4))
+    explorer.level = "model"
+    assert explorer.scope is None
+
+
+def test_an_alpha_range_is_remembered_for_its_level(explorer):
+    explorer.alpha_range = (0.0, 0.5)
+    explorer.level = "layer"
+    assert explorer.alpha_range == (0.0, 1.0)
+    explorer.level = "model"
+    assert explorer.alpha_range == (0.0, 0.5)
+
+
+def test_settings_given_at_the_start_hold(trained):
+    model, data, run = trained
+    explorer = nv.PathExplorer(nv.Evaluator(model, data), run, alpha_range=(0.25, 0.75), scope=("2.bias", (1,)), kind="quadratic")
+    assert explorer.alpha_range == (0.25, 0.75)
+    assert explorer.level == "parameter"
+
+
+def test_the_training_curve_is_drawn_at_model_level_only(explorer):
+    explorer.compute()
+    dots = explorer.curves._plots["loss"].training
+    assert dots.visible
+    np.testing.assert_array_equal(dots.y, explorer.results["training"].loss)
+    assert explorer.curves.figures["loss"].axes[2].visible
+    explorer.scope = "0"
+    assert not dots.visible
+    assert not explorer.curves.figures["loss"].axes[2].visible
+
+
+def test_what_is_known_is_not_measured_again(explorer):
+    explorer.compute()
+    before = explorer._worker.started
+    explorer.scope = "0"
+    explorer.scope = None
+    assert explorer._worker.started == before + 1
+    explorer.alpha, explorer.log_loss, explorer.band = 0.3, True, False
+    assert explorer._worker.started == before + 1
+
+
+def test_knots_are_always_among_the_points():
+    np.testing.assert_allclose(grid((-0.2, 1.1), 4, (0.0, 0.4, 1.0)), [-0.2, 0.0, 0.7 / 3, 0.4, 2 / 3, 1.0, 1.1], atol=1e-12)
+    np.testing.assert_array_equal(grid((0.3, 0.9), 3, (0.0, 0.5, 1.0)), [0.3, 0.5, 0.6, 0.9])
+
+
+def test_knot_at_its_epoch_moves_the_mid_checkpoint(explorer):
+    explorer.mid = 1
+    explorer.knot = "epoch"
+    explorer.compute()
+    assert explorer.mid_at == 0.25
+    result = explorer.results["quadratic"]
+    assert result.at(0.25) == pytest.approx(explorer.results["training"].loss[1], rel=1e-6)
+
+
+def test_the_layer_overview_measures_every_layer_and_the_model(explorer):
+    explorer.view = "layers"
+    explorer.compute()
+    assert {result.scope for result in explorer.results.values()} == {"model", "0", "2"}
+    drawn = explorer.curves._plots["loss"].many["linear"]
+    assert drawn.y.shape == (3, 9)
+    np.testing.assert_array_equal(drawn.y[1], explorer.results["linear 0"].loss)
+
+
+def test_the_weight_overview_shows_the_farthest_weights_and_the_farthest_is_opaque(explorer):
+    explorer.scope = ("0.weight", (0, 0))
+    explorer.count, explorer.view, explorer.kind = 4, "weights", "linear"
+    explorer.compute()
+    distances = [result.distance for result in explorer.results.values()]
+    assert len(distances) == 4
+    assert distances == sorted(distances, reverse=True)
+    opacities = explorer.curves._plots["loss"].many["linear"].opacities
+    assert opacities[0] == 1.0
+    assert opacities == sorted(opacities, reverse=True)
+
+
+def test_next_largest_walks_down_the_distances(explorer):
+    explorer.level = "parameter"
+    study, tensor = explorer.study, explorer.scope[0]
+    order = study.largest(tensor, explorer.ends)
+    assert explorer.scope[1] == order[0]
+    explorer.next_largest()
+    assert explorer.scope == (tensor, order[1])
+
+
+def test_the_weight_map_and_the_index_box_pick_the_weight(explorer):
+    explorer.scope = ("0.weight", (0, 0))
+    picker = explorer.controls.picker
+    rows, columns = picker.map.grid.shape
+    assert (rows, columns) == (5, 7)
+    picker.map.pick(x=3.5, y=rows - 2 - 0.5)
+    assert explorer.scope == ("0.weight", (2, 3))
+    assert picker.index.value == "2, 3"
+    picker.index.value = "4, 6"
+    assert explorer.scope == ("0.weight", (4, 6))
+    picker.index.value = "5, 0"
+    assert explorer.scope == ("0.weight", (4, 6))
+    assert "(4, 6)" in picker._error.value
+    picker.index.value = "four"
+    assert "whole numbers" in picker._error.value
+
+
+def test_read_outs_give_loss_metric_and_weight(explorer):
+    explorer.scope = ("2.weight", (2, 4))
+    explorer.compute()
+    explorer.alpha = 0.5
+    start, mid, end = (float(explorer.study.state(i)["2.weight"][2, 4]) for i in explorer.ends)
+    assert f"{(start + end) / 2:.5g}" in explorer.readout.value
+    assert f"{mid:.5g}" in explorer.readout.value
+    assert f"{explorer.results['linear'].at(0.5):.4f}" in explorer.readout.value
+    np.testing.assert_array_equal(explorer.curves._plots["loss"].cursor.x, [0.5, 0.5])
+
+
+def test_the_state_line_says_n_split_and_policy(explorer):
+    explorer.compute()
+    for word in ("test", "n = 90 of 90", "BatchNorm", "float32", "distance travelled"):
+        assert word in explorer.state_line.value
+
+
+def test_a_layer_that_did_not_move_is_said_not_plotted_as_a_finding(trained):
+    model, data, run = trained
+    frozen = [{**run[i].state, "0.weight": run[0].state["0.weight"], "0.bias": run[0].state["0.bias"]} for i in range(3)]
+    explorer = nv.PathExplorer(nv.Evaluator(model, data), nv.Run.from_states(frozen), points=5, scope="0")
+    explorer.compute()
+    assert "did not move" in explorer.state_line.value
+
+
+def test_log_scale_draws_logarithms_of_the_loss_only(explorer):
+    explorer.compute()
+    explorer.log_loss = True
+    np.testing.assert_allclose(line(explorer).y, np.log10(explorer.results["linear"].loss))
+    assert explorer.curves._plots["loss"].y_axis.label == "log10 loss"
+    np.testing.assert_array_equal(line(explorer, figure="metric").y, explorer.results["linear"].metrics["accuracy"])
+
+
+def test_the_band_is_two_paired_errors_and_can_be_hidden(explorer):
+    explorer.compute()
+    band, result = explorer.curves._plots["loss"].bands["linear"], explorer.results["linear"]
+    np.testing.assert_allclose(band.y, [result.loss - 2 * result.diff_se, result.loss + 2 * result.diff_se])
+    explorer.band = False
+    assert not band.visible
+
+
+def test_extrapolation_has_a_ground_of_its_own(explorer):
+    explorer.compute()
+    assert not any(mark.visible for mark in explorer.curves._plots["loss"].outside)
+    explorer.alpha_range = (-0.5, 1.25)
+    left, right = explorer.curves._plots["loss"].outside
+    np.testing.assert_array_equal(left.x, [-0.5, 0.0])
+    np.testing.assert_array_equal(right.x, [1.0, 1.25])
+
+
+def test_pinned_curves_stay_when_the_scope_changes(explorer):
+    explorer.kind = "linear"
+    explorer.compute()
+    kept = explorer.results["linear"].loss
+    explorer.pin()
+    explorer.scope = "0"
+    pinned = explorer.curves._plots["loss"].pinned
+    np.testing.assert_array_equal(np.ravel(pinned.y), kept)
+    explorer.unpin()
+    assert not pinned.visible
+
+
+def test_save_load_and_from_result_show_the_same_curve(explorer, tmp_path):
+    explorer.compute()
+    explorer.save_result(tmp_path / "paths.safetensors")
+    loaded = nv.load(tmp_path / "paths.safetensors")
+    shown = nv.PathExplorer.from_result(loaded)
+    np.testing.assert_array_equal(line(shown).y, line(explorer).y)
+    np.testing.assert_array_equal(shown.curves._plots["loss"].training.y, explorer.results["training"].loss)
+    single = nv.PathExplorer.from_result(loaded.results["quadratic"])
+    assert line(single, "quadratic").visible
+    explorer.open_result(loaded)
+    assert len(explorer._pinned) == 2
+
+
+def test_saving_nothing_is_refused(explorer, tmp_path):
+    with pytest.raises(ValueError, match="no result yet"):
+        explorer.save_result(tmp_path / "x")
+
+
+def test_snapshot_and_restore(explorer):
+    explorer.scope, explorer.alpha, explorer.log_loss = ("0.weight", (1, 1)), 0.25, True
+    kept = explorer.snapshot()
+    explorer.scope, explorer.alpha, explorer.log_loss, explorer.kind = None, 1.0, False, "linear"
+    explorer.restore(kept)
+    assert explorer.snapshot() == kept
+    with pytest.raises(TypeError, match="no setting 'scoop'"):
+        explorer.restore({"scoop": None})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("scope", "0.weigth", "0.weight"),
+        ("scope", ("0.weight", (5, 0)), r"\(4, 6\)"),
+        ("split", "validation", "'test'"),
+        ("mid", 5, "0 to 4"),
+        ("alpha_range", (1.0, 0.0), "ascending"),
+        ("alpha_range", (0.0, float("nan")), "finite"),
+        ("kind", "cubic", "linear"),
+    ],
+)
+def test_bad_settings_are_refused_and_nothing_changes(explorer, name, value, words):
+    before = explorer.snapshot()
+    with pytest.raises(Exception, match=words):
+        setattr(explorer, name, value)
+    assert explorer.snapshot() == before
+
+
+def test_a_misspelt_keyword_is_refused_with_the_close_name(trained):
+    model, data, run = trained
+    with pytest.raises(TypeError, match="alpha_range"):
+        nv.PathExplorer(nv.Evaluator(model, data), run, alpharange=(0, 1))
+
+
+def test_an_error_keeps_the_last_good_picture(explorer):
+    explorer.compute()
+    good = line(explorer).y
+    explorer.start = 4
+    assert "runs forward" in explorer._error.value
+    np.testing.assert_array_equal(line(explorer).y, good)
+    explorer.start = 0
+    assert explorer._error.value == ""
+
+
+def test_two_splits(trained):
+    model, data, run = trained
+    splits = {"train": nv.Evaluator(model, data, name="train", samples=50), "test": nv.Evaluator(model, data)}
+    explorer = nv.PathExplorer(splits, run, points=5)
+    explorer.compute()
+    assert explorer.results["linear"].n == 90
+    explorer.split = "train"
+    assert explorer.results["linear"].n == 50
+
+
+def test_a_run_of_two_checkpoints_has_linear_paths_only(trained):
+    model, data, run = trained
+    explorer = nv.PathExplorer(nv.Evaluator(model, data), nv.Run.from_states([run.initial, run.final]), points=5)
+    explorer.compute()
+    assert list(explorer.results) == ["linear", "training"]
+    explorer.kind = "both"
+    assert "between start and end" in explorer._error.value
+
+
+def test_no_name_of_ours_covers_one_of_ipywidgets():
+    ours = {name for cls in nv.PathExplorer.__mro__ if cls.__module__.startswith("nnvis_widgets") for name in vars(cls)}
+    ours |= {"results", "study", "curves", "controls", "legend", "state_line", "readout", "status"}
+    meant = {"close", "_ipython_display_"}
+    assert {name for name in ours if not name.startswith("_") and hasattr(ipywidgets.VBox, name)} <= meant
+    private = {name for name in ours if name.startswith("_") and not name.startswith("__") and name in ipywidgets.VBox.__dict__}
+    assert private <= {"_trait_default_generators", "_descriptors", "_instance_inits", "_traits", "_all_trait_default_generators",
+                       "_static_immutable_initial_values"} | meant  # fmt: skip
+
+
+def test_ten_quick_moves_start_at_most_two_computations_of_which_one_completes(trained):
+    model, data, run = trained
+
+    async def main():
+        explorer = nv.PathExplorer(nv.Evaluator(model, data), run, points=401)
+        await explorer.done()
+        before, finished = explorer._worker.started, []
+        succeed = explorer._succeed
+        explorer._succeed = lambda: (finished.append(1), succeed())
+        for step in range(10):
+            explorer.alpha_range = (0.0, 0.5 + 0.04 * step)
+            await asyncio.sleep(0.004)
+        await explorer.done()
+        explorer.close()
+        return explorer._worker.started - before, len(finished), explorer.results["linear"].alphas.max()
+
+    started, completed, last = asyncio.run(main())
+    assert started <= 2
+    assert completed == 1
+    assert last == pytest.approx(0.86)
+
+
+def test_cancel_keeps_what_was_measured(trained):
+    model, _, run = trained
+    data = torch.randn(4000, 7), torch.randint(0, 3, (4000,))
+
+    async def main():
+        explorer = nv.PathExplorer(nv.Evaluator(model, data, batch_size=40), run, points=101, kind="linear", training=False)
+        while not explorer.results or not 0 < explorer.results["linear"].n < 4000:
+            await asyncio.sleep(0.005)
+        explorer.cancel()
+        await explorer.done()
+        await asyncio.sleep(0.05)
+        explorer.close()
+        return explorer
+
+    explorer = asyncio.run(main())
+    assert 0 < explorer.results["linear"].n < 4000
+    assert "cancelled" in explorer._progress_text.value
+    assert f"n = {explorer.results['linear'].n} of 4000" in explorer.state_line.value
+
+
+def test_display_gives_the_widget_and_a_static_picture(explorer, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, **kwargs: shown.append(bundle))
+    explorer._ipython_display_()
+    assert "application/vnd.jupyter.widget-view+json" in shown[0]
+    assert "image/png" not in shown[1]
+    explorer.compute()
+    explorer._ipython_display_()
+    assert shown[3]["image/png"].startswith("iVBOR")
