@@ -199,11 +199,14 @@ def _epochs(model: nn.Module, train: Split, test: Split, plan: dict[str, Any]):
         model.eval()
         with torch.inference_mode():
             outputs = torch.cat([model(part) for part in test[0].split(500)])
-        yield epoch, {
-            "train_loss": total / len(images),
-            "test_loss": float(F.nll_loss(outputs.double(), test[1])),
-            "test_accuracy": float((outputs.argmax(1) == test[1]).double().mean()),
-        }
+        yield (
+            epoch,
+            {
+                "train_loss": total / len(images),
+                "test_loss": float(F.nll_loss(outputs.double(), test[1])),
+                "test_accuracy": float((outputs.argmax(1) == test[1]).double().mean()),
+            },
+        )
 
 
 def _seeded_lenet(seed: int) -> LeNet:
@@ -244,8 +247,8 @@ def _torchvision(name: str, root: Path) -> tuple[Split, Split]:
                 part = source(root=str(root), train=train, download=True)
             except Exception as error:
                 raise RuntimeError(
-                    f"data: {name} is not in {root} and could not be downloaded ({type(error).__name__}). Pass root= with the folder that "
-                    f"holds {source.__name__}/raw, or use data='digits', which needs no download"
+                    f"data: {name} is not in {root} and could not be downloaded ({type(error).__name__}). Pass root= with the "
+                    f"folder that holds {source.__name__}/raw, or use data='digits', which needs no download"
                 ) from error
         splits.append((_images(part.data.numpy() / 255.0), part.targets.clone()))
     return splits[0], splits[1]

@@ -161,6 +161,7 @@ class Debounce:
         self._again = False
 
     def __call__(self) -> None:
+        """Ask for a call."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:

@@ -1,0 +1,1 @@
+"""Results in, bqplot marks and pictures out; nothing here computes or knows torch."""

@@ -52,7 +52,7 @@ def static_bundle(png: bytes | None) -> dict[str, Any]:
     encoded = base64.b64encode(png).decode()
     hide = "<style>body:has(.nnvis) .nnvis-static { display: none }</style>"
     return {
-        "text/html": f'{hide}<img class="nnvis-static" alt="loss and accuracy along the path" src="data:image/png;base64,{encoded}">',
+        "text/html": f'{hide}<img class="nnvis-static" alt="curves along the path" src="data:image/png;base64,{encoded}">',
         "image/png": encoded,
         "text/plain": "a static picture of the explorer",
     }

@@ -14,7 +14,6 @@ import numpy as np
 from bqplot_image_gl.interacts import MouseInteraction
 from PIL import Image
 
-
 _ASPECT = 1.55  # of the picture, width to height
 MOST_CELLS = 400  # along one side; a larger tensor shows the largest weight of each block
 
@@ -35,7 +34,15 @@ class WeightMap(widgets.VBox):
         scales = {"x": self._x, "y": self._y}
         self._image = bq.Image(image=widgets.Image(value=_png(np.zeros((1, 1, 4), np.uint8))), scales=scales, pixelated=True)
         self._mark = bq.Scatter(
-            x=[0.0], y=[0.0], visible=False, scales=scales, marker="square", colors=["#D55E00"], fill=False, stroke_width=2.5, default_size=80
+            x=[0.0],
+            y=[0.0],
+            visible=False,
+            scales=scales,
+            marker="square",
+            colors=["#D55E00"],
+            fill=False,
+            stroke_width=2.5,
+            default_size=80,
         )
         mouse = MouseInteraction(x_scale=self._x, y_scale=self._y, events=["click"])
         mouse.on_msg(self._clicked)

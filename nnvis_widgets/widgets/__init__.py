@@ -1,0 +1,1 @@
+"""Explorers: settings as traits, background work, and views of the results."""

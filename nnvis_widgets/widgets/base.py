@@ -172,14 +172,20 @@ class Explorer(widgets.VBox):
             done = dict(kept)
             for number, (name, key, make) in enumerate(missing):
                 result = None
-                for result in make():  # noqa: B007
+                for result in make():
                     done[name] = result
                     yield {n: done[n] for n in order if n in done}, (number + getattr(result, "fraction", 0.0)) / len(missing)
                 if result is not None:
                     self._cache[key] = result
 
         self._worker.submit(
-            Job(work, on_partial=self._partial, on_done=lambda _last: self._succeed(), on_error=self._fail, on_cancel=self._cancelled)
+            Job(
+                work,
+                on_partial=self._partial,
+                on_done=lambda _last: self._succeed(),
+                on_error=self._fail,
+                on_cancel=self._cancelled,
+            )
         )
 
     def _partial(self, delivered: tuple[dict[str, Result], float]) -> None:
@@ -222,7 +228,8 @@ class Explorer(widgets.VBox):
         self._error = widgets.HTML().add_class("nnvis-error")
         self._style = style_sheet()
         self.status = widgets.HBox(
-            [self._progress_text, self._progress, self._cancel_button], layout=widgets.Layout(align_items="center", min_height="34px")
+            [self._progress_text, self._progress, self._cancel_button],
+            layout=widgets.Layout(align_items="center", min_height="34px"),
         )
 
     def _say_error(self, error: BaseException | None) -> None:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .path_explorer import PathExplorer
 
 
-
 class PathControls:
     """Builds the panel beside the plots.
 
@@ -118,16 +117,20 @@ class PathControls:
             traitlets.link((explorer, name), (self.ends[name], "value"))
         self.knot = _dropdown([("mid drawn at 0.5", "half"), ("mid drawn at its epoch", "epoch")], "nnvis-knot")
         traitlets.link((explorer, "knot"), (self.knot, "value"))
-        self.background = _dropdown([("rest of the model: end", "final"), ("rest of the model: start", "initial")], "nnvis-background")
+        self.background = _dropdown(
+            [("rest of the model: end", "final"), ("rest of the model: start", "initial")], "nnvis-background"
+        )
         traitlets.link((explorer, "background"), (self.background, "value"))
         self.range = widgets.FloatRangeSlider(
-            min=-1.0, max=2.0, step=0.05, value=explorer.alpha_range, description="alpha", continuous_update=False, readout_format=".2f",
-            layout=_wide(), style={"description_width": "40px"},
+            min=-1.0, max=2.0, step=0.05, value=explorer.alpha_range, description="alpha", continuous_update=False,
+            readout_format=".2f", layout=_wide(), style={"description_width": "40px"},
         ).add_class("nnvis-range")  # fmt: skip
         explorer.observe(self._follow_range, "alpha_range")
         self._follow_range(None)
         self.range.observe(lambda change: setattr(explorer, "alpha_range", change.new), "value")
-        self.points = widgets.BoundedIntText(min=2, max=1001, description="points", layout=_wide(), style={"description_width": "40px"})
+        self.points = widgets.BoundedIntText(
+            min=2, max=1001, description="points", layout=_wide(), style={"description_width": "40px"}
+        )
         self.points.add_class("nnvis-points")
         traitlets.link((explorer, "points"), (self.points, "value"))
         self.split = _dropdown([(f"data: {name} (n = {one.n})", name) for name, one in study.evaluators.items()], "nnvis-split")
@@ -160,7 +163,8 @@ class PathControls:
         pin = _button("Pin", "thumb-tack", explorer.pin, "nnvis-pin")
         unpin = _button("Unpin", "eraser", explorer.unpin, "nnvis-unpin")
         return widgets.HBox(
-            [self.alpha, self.zoom, reset, pin, unpin], layout=widgets.Layout(flex_flow="row wrap", align_items="center", width="100%")
+            [self.alpha, self.zoom, reset, pin, unpin],
+            layout=widgets.Layout(flex_flow="row wrap", align_items="center", width="100%"),
         )
 
     def _follow_alpha(self, _change: Any) -> None:
@@ -177,14 +181,25 @@ class PathControls:
     def _display(self) -> widgets.Widget:
         explorer = self._explorer
         boxes = []
-        for name, label in (("log_loss", "log loss"), ("band", "error band"), ("training", "training curve"), ("crossings", "crossings")):
-            box = widgets.Checkbox(description=label, indent=False, layout=widgets.Layout(width="46%")).add_class(f"nnvis-{name}-box")
+        for name, label in (
+            ("log_loss", "log loss"),
+            ("band", "error band"),
+            ("training", "training curve"),
+            ("crossings", "crossings"),
+        ):
+            box = widgets.Checkbox(description=label, indent=False, layout=widgets.Layout(width="46%")).add_class(
+                f"nnvis-{name}-box"
+            )
             traitlets.link((explorer, name), (box, "value"))
             boxes.append(box)
         self.count = widgets.BoundedIntText(min=1, max=200, description="weights in 'Many weights'", layout=_wide(),
                                             style={"description_width": "170px"}).add_class("nnvis-count")  # fmt: skip
         traitlets.link((explorer, "count"), (self.count, "value"))
-        rows: list[widgets.Widget] = [_title("Picture"), widgets.HBox(boxes, layout=widgets.Layout(flex_flow="row wrap")), self.count]
+        rows: list[widgets.Widget] = [
+            _title("Picture"),
+            widgets.HBox(boxes, layout=widgets.Layout(flex_flow="row wrap")),
+            self.count,
+        ]
         metrics = [name for name in next(iter(explorer.study.evaluators.values())).quantities if name != "loss"]
         if len(metrics) > 1:
             self.metric = _dropdown([(f"second plot: {name}", name) for name in metrics], "nnvis-metric-choice")
@@ -212,8 +227,9 @@ class PathControls:
             ResultSet(dict(explorer.results)).save(path)
             content = path.read_bytes()
         self.link.value = (
-            f'<a class="nnvis-link" download="nnvis_path.safetensors" href="data:application/octet-stream;base64,{base64.b64encode(content).decode()}">'
-            f"download the result ({len(content) / 1024:.0f} kB)</a><br><span class='nnvis-small'>in Python: explorer.save_result(path), nv.load(path)</span>"
+            '<a class="nnvis-link" download="nnvis_path.safetensors" href="data:application/octet-stream;base64,'
+            f'{base64.b64encode(content).decode()}">download the result ({len(content) / 1024:.0f} kB)</a>'
+            '<br><span class="nnvis-small">in Python: explorer.save_result(path), nv.load(path)</span>'
         )
 
     def _opened(self, change: Any) -> None:

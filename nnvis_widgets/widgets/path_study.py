@@ -42,7 +42,9 @@ class PathStudy:
         self.layout: Layout = next(iter(self.evaluators.values())).layout
         for name, one in self.evaluators.items():
             if one.layout.shapes != self.layout.shapes:
-                raise ValueError(f"evaluator: the models of {name!r} and of {next(iter(self.evaluators))!r} have different parameters")
+                raise ValueError(
+                    f"evaluator: the models of {name!r} and of {next(iter(self.evaluators))!r} have different parameters"
+                )
         self._states: dict[int, State] = {}
 
     def state(self, index: int) -> State:
@@ -62,8 +64,8 @@ class PathStudy:
         return QuadraticPath(self.state(start), self.state(mid), self.state(end), mid_at)
 
     def steps(
-        self, split: str, scopes: Sequence[Any], kinds: Sequence[str], ends: tuple[int, int | None, int], mid_at: float, grid: np.ndarray,
-        background: str, *, many: bool, training: bool,
+        self, split: str, scopes: Sequence[Any], kinds: Sequence[str], ends: tuple[int, int | None, int], mid_at: float,
+        grid: np.ndarray, background: str, *, many: bool, training: bool,
     ) -> list[Step]:  # fmt: skip
         """Return the steps of work that measure every kind of path for every scope, then the training curve."""
         evaluator = self.evaluators[split]
@@ -75,7 +77,16 @@ class PathStudy:
             for kind in kinds:
                 used = (start, end) if kind == "linear" else (start, mid, end)
                 digests = tuple(self.run[index].digest for index in used if index is not None)
-                key = (split, id(evaluator), digests, kind, mid_at if kind == "quadratic" else None, parsed.name, grid.tobytes(), behind)
+                key = (
+                    split,
+                    id(evaluator),
+                    digests,
+                    kind,
+                    mid_at if kind == "quadratic" else None,
+                    parsed.name,
+                    grid.tobytes(),
+                    behind,
+                )
 
                 def make(kind: str = kind, parsed: Scope = parsed) -> Iterator[Result]:
                     path = self.path(kind, start, mid, end, mid_at)

@@ -35,7 +35,9 @@ def legend(explorer: PathExplorer, scene: Scene) -> str:
         tensor = scene.curves[0].result.scope.partition("[")[0]
         kinds = dict.fromkeys(curve.result.kind for curve in scene.curves)
         items += [f"{swatch(KIND_COLOURS[kind], KIND_DASHES[kind])}{kind}" for kind in kinds]
-        items.append(f"the {len(scene.curves) // len(kinds)} weights of {html.escape(tensor)} that travelled farthest; fainter: less far")
+        items.append(
+            f"the {len(scene.curves) // len(kinds)} weights of {html.escape(tensor)} that travelled farthest; fainter: less far"
+        )
     else:
         shown: set[str] = set()
         for curve in scene.curves:
@@ -67,14 +69,17 @@ def state_line(explorer: PathExplorer) -> str:
     notes = []
     if explorer.view == "path":
         if first.kind != "training" and first.distance == 0.0:
-            notes.append(f"<b>{html.escape(first.scope)} did not move</b> between these checkpoints: there is no path, the curve is one point.")
+            notes.append(
+                f"<b>{html.escape(first.scope)} did not move</b> between these checkpoints: there is no path."
+            )
         elif first.kind != "training":
             share = f", {first.relative_distance:.0%} of its start" if np.isfinite(first.relative_distance) else ""
             notes.append(f"distance travelled {first.distance:.4g}{share}")
         quadratic = explorer.results.get("quadratic")
         if isinstance(quadratic, PathResult) and np.isfinite(quadratic.rho):
             notes.append(
-                f"at the mid checkpoint &rho; = {quadratic.rho:.2f} of the straight way was covered, &eta; = {quadratic.eta:.2f} beside it"
+                f"at the mid checkpoint &rho; = {quadratic.rho:.2f} of the straight way was covered, "
+                f"&eta; = {quadratic.eta:.2f} beside it"
             )
         if first.scope != "model" and first.kind != "training":
             other = "start" if explorer.background == "initial" else "end"
@@ -100,7 +105,8 @@ def readout(explorer: PathExplorer) -> str:
         for kind, result in explorer.results.items():
             if not isinstance(result, PathResult) or kind == "training":
                 continue
-            text = f"{swatch(KIND_COLOURS.get(kind, PIN), KIND_DASHES.get(kind, 'solid'))}{kind}: loss <b>{_number(result.at(alpha))}</b>"
+            line = swatch(KIND_COLOURS.get(kind, PIN), KIND_DASHES.get(kind, "solid"))
+            text = f"{line}{kind}: loss <b>{_number(result.at(alpha))}</b>"
             if explorer.metric in result.metrics:
                 text += f"{html.escape(str(explorer.metric))} <b>{_number(result.at(alpha, explorer.metric))}</b>"
             if explorer.study is not None and Scope.parse(explorer.scope, explorer.study.layout).level == "element":

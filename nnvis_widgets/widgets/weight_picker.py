@@ -24,10 +24,15 @@ class WeightPicker(widgets.VBox):
         self._shown: tuple | None = None
         self.map = WeightMap(self.pick)
         self.index = widgets.Text(
-            description="index", continuous_update=False, layout=widgets.Layout(flex="1 1 0", min_width="0", width="auto"), style={"description_width": "40px"}
+            description="index",
+            continuous_update=False,
+            layout=widgets.Layout(flex="1 1 0", min_width="0", width="auto"),
+            style={"description_width": "40px"},
         ).add_class("nnvis-index")
         self.index.observe(lambda change: self._typed(change.new), "value")
-        self.next = widgets.Button(description="Next largest", icon="step-forward", layout=widgets.Layout(flex="0 0 128px", width="128px"))
+        self.next = widgets.Button(
+            description="Next largest", icon="step-forward", layout=widgets.Layout(flex="0 0 128px", width="128px")
+        )
         self.next.add_class("nnvis-next").on_click(lambda _button: explorer.next_largest())
         self._error = widgets.HTML().add_class("nnvis-error")
         self._parts = [self.map, widgets.HBox([self.index, self.next]), self._error]

@@ -1,0 +1,105 @@
+"""One bqplot figure of a quantity over alpha: its scales, axes and marks, all made once.
+
+May import: bqplot, ipywidgets, numpy. What the marks show is decided in `curves`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import bqplot as bq
+import ipywidgets as widgets
+import numpy as np
+
+from .theme import CROSSING, FAINT, INK, KIND_COLOURS, KIND_DASHES, PIN
+
+# bqplot writes broken SVG for empty and for NaN data: a mark with nothing to show is hidden and keeps these points
+NOTHING = np.array([0.0, 1.0])
+
+
+@dataclass
+class Plot:
+    """One figure and its marks; the x scales are shared with the plot beside it."""
+
+    figure: bq.Figure
+    y: bq.LinearScale
+    y_axis: bq.Axis
+    lines: dict[str, bq.Lines]
+    bands: dict[str, bq.Lines]
+    training: bq.Scatter
+    crossings: bq.Scatter
+    points: dict[str, bq.Scatter]
+    many: dict[str, bq.Lines]
+    pinned: bq.Lines
+    cursor: bq.Lines
+    outside: list[bq.Lines] = field(default_factory=list)
+
+    def marks(self) -> list[bq.Mark]:
+        """Return every mark, in the order of drawing."""
+        return [*self.outside, *self.bands.values(), self.pinned, *self.many.values(), *self.lines.values(),
+                *self.points.values(), self.training, self.crossings, self.cursor]  # fmt: skip
+
+    @classmethod
+    def make(cls, name: str, x_scale: bq.LinearScale, epoch_scale: bq.LinearScale) -> Plot:
+        """Return a new figure over a shared alpha scale; every mark hidden."""
+        y, unit = bq.LinearScale(min=0.0, max=1.0), bq.LinearScale(min=0.0, max=1.0)
+        scales, flat = {"x": x_scale, "y": y}, {"x": x_scale, "y": unit}
+
+        def line(**style) -> bq.Lines:
+            return bq.Lines(x=NOTHING, y=NOTHING, scales=scales, visible=False, **style)
+
+        def dots(**style) -> bq.Scatter:
+            return bq.Scatter(x=NOTHING, y=NOTHING, scales=scales, visible=False, **style)
+
+        def tip(x: str, y: str, point: str | None = None) -> bq.Tooltip:
+            named = [("name", point, "")] if point else []
+            fields, labels, formats = zip(*named, ("x", x, ".3f"), ("y", y, ".5g"), strict=True)
+            return bq.Tooltip(fields=list(fields), labels=list(labels), formats=list(formats))
+
+        kinds = ("linear", "quadratic", "lagrange")
+        plot = cls(
+            figure=None,
+            y=y,
+            y_axis=bq.Axis(scale=y, orientation="vertical", label=name, grid_lines="none", label_offset="44px", label_color=INK),
+            lines={k: line(colors=[KIND_COLOURS[k]], line_style=KIND_DASHES[k], stroke_width=2.5, labels=[k]) for k in kinds},
+            bands={
+                k: line(fill="between", colors=[KIND_COLOURS[k]], fill_colors=[KIND_COLOURS[k]], fill_opacities=[0.22], opacities=[0, 0])
+                for k in kinds
+            },
+            training=dots(colors=[INK], default_size=36, marker="circle", display_names=False,
+                          tooltip=tip("share of epochs", name, "epoch")),
+            crossings=dots(colors=[CROSSING], default_size=170, marker="circle", fill=False, stroke_width=2),
+            points={k: dots(colors=[KIND_COLOURS[k]], default_size=13, marker="circle", tooltip=tip("alpha", name)) for k in kinds},
+            many={k: line(line_style=KIND_DASHES[k], stroke_width=2) for k in kinds[:2]},
+            pinned=line(colors=[PIN], stroke_width=1.5, opacities=[0.9]),
+            cursor=bq.Lines(x=np.array([1.0, 1.0]), y=np.array([0.0, 1.0]), scales=flat, colors=[FAINT], stroke_width=1.2),
+            outside=[
+                bq.Lines(x=NOTHING, y=NOTHING, scales=flat, fill="bottom", visible=False,
+                         fill_colors=["#888888"], fill_opacities=[0.13], opacities=[0])
+                for _ in range(2)
+            ],
+        )  # fmt: skip
+        plot.figure = bq.Figure(
+            marks=plot.marks(),
+            axes=[
+                bq.Axis(scale=x_scale, label="alpha", grid_lines="none", label_color=INK),
+                plot.y_axis,
+                bq.Axis(scale=epoch_scale, side="top", label="epoch", grid_lines="none", label_color=INK, visible=False),
+            ],
+            animation_duration=0,
+            fig_margin={"top": 42, "bottom": 44, "left": 62, "right": 14},
+            layout=widgets.Layout(flex="1 1 330px", min_width="300px", height="330px"),
+        )
+        plot.figure.add_class(f"nnvis-{name}")
+        return plot
+
+
+def assign(mark: bq.Mark, visible: bool, **arrays: np.ndarray) -> None:
+    """Assign only what has changed (an equal array would still be sent), and nothing to a mark that is hidden."""
+    visible = bool(visible)
+    if visible:
+        for name, array in arrays.items():
+            if not np.array_equal(getattr(mark, name), array):
+                setattr(mark, name, array)
+    if mark.visible != visible:
+        mark.visible = visible
