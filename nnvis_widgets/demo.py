@@ -144,12 +144,27 @@ def load_demo(
     key = hashlib.blake2b(json.dumps(plan, sort_keys=True).encode(), digest_size=8).hexdigest()
     folder = home / "runs" / f"{data}-{schedule}-{optimizer}-{epochs}-{seed}-{key}"
     model = _seeded_lenet(seed)
-    if not (folder / INDEX).is_file():
+    run = _cached(folder, epochs + 1)
+    if run is None:
         _train_into(folder, model, train, test, plan, progress)
-    run = Run.open(folder)
+        run = Run.open(folder)
     model.load_state_dict(run.final)
     evaluator = Evaluator(model, test, name="test", calibration=train, device=device)
     return Demo(model, run, evaluator, train, test)
+
+
+def _cached(folder: Path, checkpoints: int) -> Run | None:
+    """Return the run in a cache folder; one that has been damaged since (a full disk, a cleaner) is removed."""
+    if not folder.is_dir():
+        return None
+    try:
+        run = Run.open(folder)
+        if len([checkpoint.state for checkpoint in run]) == checkpoints:
+            return run
+    except (ValueError, KeyError, OSError):
+        pass
+    shutil.rmtree(folder)
+    return None
 
 
 def _train_into(
@@ -217,7 +232,7 @@ def _seeded_lenet(seed: int) -> LeNet:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for layer in model.children():
-            fan_in = layer.weight[0].numel()  # type: ignore[union-attr, index]
+            fan_in = layer.weight[0].numel()  # type: ignore[index]
             for parameter in layer.parameters():
                 # PyTorch's own default for these layers: uniform within 1 / sqrt(fan in)
                 parameter.uniform_(-(fan_in**-0.5), fan_in**-0.5, generator=generator)

@@ -170,6 +170,24 @@ class TestCache:
         assert ".training" not in again.run.source
         assert torch.equal(again.run.final["fc1.weight"], demo.run.final["fc1.weight"])
 
+    @pytest.mark.parametrize("damage", ["without its index", "index cut short", "checkpoint cut short", "checkpoint missing"])
+    def test_a_folder_that_is_not_whole_is_trained_again(self, demo, tmp_path, damage):
+        training(tmp_path, seed=0)
+        (folder,) = folders(tmp_path)
+        index, last = folder / "run.json", sorted(folder.glob("*.safetensors"))[-1]
+        if damage == "without its index":
+            index.unlink()
+        elif damage == "index cut short":
+            index.write_bytes(index.read_bytes()[:40])
+        elif damage == "checkpoint cut short":
+            last.write_bytes(last.read_bytes()[:1000])
+        else:
+            last.unlink()
+        again, seen = training(tmp_path, seed=0)
+        assert seen == [1]
+        assert torch.equal(again.run.final["fc1.weight"], demo.run.final["fc1.weight"])
+        assert training(tmp_path, seed=0)[1] == []
+
     def test_an_interrupted_training_leaves_nothing_behind(self, tmp_path):
         def interrupt(epoch, epochs):
             raise KeyboardInterrupt

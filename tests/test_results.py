@@ -6,7 +6,8 @@ import pytest
 
 import nnvis_widgets as nv
 from nnvis_widgets import store
-from nnvis_widgets.results import NAN, Result, caption
+from nnvis_widgets.results import Result, caption
+from nnvis_widgets.results.base import NAN
 
 
 def path_result(alphas=(0.0, 0.5, 1.0), loss=(3.0, 1.0, 2.0), **changes):

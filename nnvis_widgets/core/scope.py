@@ -110,7 +110,8 @@ def _named(spec: str, layout: Layout) -> Scope:
     if spec_name in layout.shapes:
         return _whole(spec_name, "tensor", [spec_name], layout)
     if spec in layers:
-        return _whole(spec, "layer", layers[spec], layout)
+        # a layer that is called "model" must not pass for the whole model
+        return _whole("layer model" if spec == "model" else spec, "layer", layers[spec], layout)
     below = [name for name in layout.shapes if name.startswith(f"{spec}.")]
     if below:
         raise ScopeError(

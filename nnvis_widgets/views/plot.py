@@ -62,8 +62,8 @@ class Plot:
             y=y,
             y_axis=bq.Axis(scale=y, orientation="vertical", label=name, grid_lines="none", label_offset="44px", label_color=INK),
             lines={k: line(colors=[KIND_COLOURS[k]], line_style=KIND_DASHES[k], stroke_width=2.5, labels=[k]) for k in kinds},
-            bands={
-                k: line(fill="between", colors=[KIND_COLOURS[k]], fill_colors=[KIND_COLOURS[k]], fill_opacities=[0.22], opacities=[0, 0])
+            bands={  # only the ground between: the edges themselves are not drawn
+                k: line(fill="between", fill_colors=[KIND_COLOURS[k]], fill_opacities=[0.22], opacities=[0, 0])
                 for k in kinds
             },
             training=dots(colors=[INK], default_size=36, marker="circle", display_names=False,

@@ -188,7 +188,8 @@ class PathExplorer(PathSettings):
             epochs = float(self.study.run.epochs[self.start]), float(self.study.run.epochs[self.end])
         return Scene(
             paths=paths, curves=self._overview() if many else (), pinned=tuple(self._pinned), alpha_range=self.alpha_range,
-            alpha=self.alpha, epochs=epochs, metric=self.metric, log=self.log_loss, band=self.band and not many, crossings=self.crossings,
+            alpha=self.alpha, epochs=epochs, metric=self.metric, log=self.log_loss, band=self.band and not many,
+            crossings=self.crossings,
         )  # fmt: skip
 
     def _overview(self) -> list[Curve]:

@@ -69,9 +69,7 @@ def state_line(explorer: PathExplorer) -> str:
     notes = []
     if explorer.view == "path":
         if first.kind != "training" and first.distance == 0.0:
-            notes.append(
-                f"<b>{html.escape(first.scope)} did not move</b> between these checkpoints: there is no path."
-            )
+            notes.append(f"<b>{html.escape(first.scope)} did not move</b> between these checkpoints: there is no path.")
         elif first.kind != "training":
             share = f", {first.relative_distance:.0%} of its start" if np.isfinite(first.relative_distance) else ""
             notes.append(f"distance travelled {first.distance:.4g}{share}")

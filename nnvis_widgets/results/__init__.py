@@ -1,0 +1,10 @@
+"""What experiments return: frozen objects with arrays, their coordinates, n, errors and provenance.
+
+May import: store, numpy. Importing any of them registers all, so that `load` knows every kind.
+"""
+
+from .base import Measurement, Result, ResultSet, caption, load
+from .movement import MovementTable
+from .path import COLOURS, LINES, PathResult
+
+__all__ = ["COLOURS", "LINES", "Measurement", "MovementTable", "PathResult", "Result", "ResultSet", "caption", "load"]
