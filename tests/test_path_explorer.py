@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import nnvis_widgets as nv
+from nnvis_widgets.widgets.path_keys import press
 from nnvis_widgets.widgets.path_study import grid
 
 
@@ -385,3 +386,48 @@ def test_display_gives_the_widget_and_a_static_picture(explorer, monkeypatch):
     explorer.compute()
     explorer._ipython_display_()
     assert shown[3]["image/png"].startswith("iVBOR")
+
+
+def test_keys_on_the_plots_move_the_same_traits_as_the_controls(explorer):
+    explorer.compute()
+    for key, name, value in [("l", "kind", "linear"), ("b", "kind", "both"), ("g", "log_loss", True), ("m", "alpha", 0.5)]:
+        press(explorer, key, False)
+        assert getattr(explorer, name) == value
+    press(explorer, "ArrowRight", True)
+    press(explorer, "ArrowLeft", False)
+    assert explorer.alpha == pytest.approx(0.59)
+    explorer.alpha = 0.995
+    press(explorer, "ArrowRight", False)
+    assert explorer.alpha == 1.0
+
+
+def test_the_summary_for_screen_readers_names_the_values(explorer):
+    explorer.compute()
+    assert f"loss {explorer.results['linear'].loss[0]:.4f} at alpha 0" in explorer._assist.summary
+    assert "test, n = 90" in explorer._assist.summary
+
+
+def test_a_picture_of_earlier_settings_is_faded(trained):
+    model, data, run = trained
+
+    async def main():
+        explorer = nv.PathExplorer(nv.Evaluator(model, data), run, points=5)
+        await explorer.done()
+        clear = "nnvis-stale" in explorer.curves._dom_classes
+        explorer.scope = "0"
+        faded = "nnvis-stale" in explorer.curves._dom_classes
+        await explorer.done()
+        explorer.close()
+        return clear, faded, "nnvis-stale" in explorer.curves._dom_classes
+
+    assert asyncio.run(main()) == (False, True, False)
+
+
+def test_an_overview_draws_complete_curves_only(explorer):
+    explorer.view = "layers"
+    explorer.compute()
+    assert len(explorer._overview()) == 6
+    name = next(iter(explorer.results))
+    part = explorer.results[name]
+    explorer.results[name] = type(part)(**{**vars(part), "fraction": 0.5})
+    assert len(explorer._overview()) == 5

@@ -60,7 +60,7 @@ class Plot:
         plot = cls(
             figure=None,
             y=y,
-            y_axis=bq.Axis(scale=y, orientation="vertical", label=name, grid_lines="none", label_offset="44px", label_color=INK),
+            y_axis=bq.Axis(scale=y, orientation="vertical", label=name, grid_lines="none", label_offset="54px", label_color=INK),
             lines={k: line(colors=[KIND_COLOURS[k]], line_style=KIND_DASHES[k], stroke_width=2.5, labels=[k]) for k in kinds},
             bands={  # only the ground between: the edges themselves are not drawn
                 k: line(fill="between", fill_colors=[KIND_COLOURS[k]], fill_opacities=[0.22], opacities=[0, 0])
@@ -87,7 +87,7 @@ class Plot:
                 bq.Axis(scale=epoch_scale, side="top", label="epoch", grid_lines="none", label_color=INK, visible=False),
             ],
             animation_duration=0,
-            fig_margin={"top": 42, "bottom": 44, "left": 62, "right": 14},
+            fig_margin={"top": 42, "bottom": 44, "left": 72, "right": 14},
             layout=widgets.Layout(flex="1 1 330px", min_width="300px", height="330px"),
         )
         plot.figure.add_class(f"nnvis-{name}")

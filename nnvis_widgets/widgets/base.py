@@ -73,6 +73,9 @@ class Explorer(widgets.VBox):
     def _restyle(self, name: str) -> None:
         self._draw()
 
+    def _stale(self) -> None:
+        """Show that what is drawn belongs to earlier settings."""
+
     # ---- what a user calls
 
     def compute(self) -> None:
@@ -147,6 +150,7 @@ class Explorer(widgets.VBox):
             self._succeed()
         else:
             self._worker.drop()
+            self._stale()
             self._schedule()
 
     def _submit(self) -> None:

@@ -26,6 +26,8 @@ class PathControls:
 
     Attributes
     ----------
+    toolbar : widgets.Box
+        Level, view and kind: what is changed most, above everything else.
     panel : widgets.VBox
     cursor_row : widgets.HBox
         The alpha slider and what acts on the plots.
@@ -35,9 +37,10 @@ class PathControls:
         self._explorer = explorer
         self._following = False
         self.cursor_row = self._cursor()
-        self.panel = widgets.VBox([])
+        self.toolbar, self.panel = widgets.Box([]), widgets.VBox([])
         if explorer.study is None:
             return
+        self.toolbar = self._choices()
         self.picker = WeightPicker(explorer)
         self.panel = widgets.VBox(
             [*self._what(), self.picker, *self._path(), self._display(), self._files()],
@@ -49,17 +52,24 @@ class PathControls:
 
     # ---- what follows the path
 
-    def _what(self) -> list[widgets.Widget]:
+    def _choices(self) -> widgets.Box:
         explorer = self._explorer
         self.level = _toggle([("Model", "model"), ("Layer", "layer"), ("Parameter", "parameter")], "nnvis-level")
         traitlets.link((explorer, "level"), (self.level, "value"))
         self.view = _toggle([("This path", "path"), ("All layers", "layers"), ("Many weights", "weights")], "nnvis-view")
         traitlets.link((explorer, "view"), (self.view, "value"))
+        self.kind = _toggle([("Linear", "linear"), ("Quadratic", "quadratic"), ("Both", "both")], "nnvis-kind")
+        traitlets.link((explorer, "kind"), (self.kind, "value"))
+        toolbar = widgets.Box([self.level, self.view, self.kind], layout=widgets.Layout(flex_flow="row wrap", width="100%"))
+        return toolbar.add_class("nnvis-toolbar")
+
+    def _what(self) -> list[widgets.Widget]:
         self.search = widgets.Text(placeholder="search layers and tensors", layout=_wide()).add_class("nnvis-search")
         self.layers = widgets.Select(rows=8, layout=_wide()).add_class("nnvis-layers")
         self.search.observe(lambda _change: self._list_layers(), "value")
         self.layers.observe(self._choose_layer, "value")
-        return [_title("What follows the path"), self.level, self.search, self.layers, self.view]
+        self._list_title = _title("Layers: weights, distance travelled")
+        return [self._list_title, self.search, self.layers]
 
     def _entries(self) -> list[tuple[str, str | None]]:
         explorer, study = self._explorer, self._explorer.study
@@ -106,8 +116,6 @@ class PathControls:
     def _path(self) -> list[widgets.Widget]:
         explorer, study = self._explorer, self._explorer.study
         assert study is not None
-        self.kind = _toggle([("Linear", "linear"), ("Quadratic", "quadratic"), ("Both", "both")], "nnvis-kind")
-        traitlets.link((explorer, "kind"), (self.kind, "value"))
         epochs = [(f"epoch {epoch:g}", index) for index, epoch in enumerate(study.run.epochs)]
         self.ends = {}
         for name in ("start", "mid", "end"):
@@ -137,7 +145,7 @@ class PathControls:
         traitlets.link((explorer, "split"), (self.split, "value"))
         half = widgets.HBox([self.points, self.knot], layout=_wide())
         three = widgets.VBox(list(self.ends.values()), layout=_wide())
-        return [_title("Path"), self.kind, three, self.range, half, self.background, self.split]
+        return [_title("Path"), three, self.range, half, self.background, self.split]
 
     def _follow_range(self, _change: Any) -> None:
         low, high = self._explorer.alpha_range
@@ -252,7 +260,8 @@ class PathControls:
         if change is None or change.name in ("scope", "level", "start", "mid", "end"):
             self._list_layers()
             shown = None if explorer.level != "model" else "none"
-            self.search.layout.display = self.layers.layout.display = shown
+            for part in (self._list_title, self.search, self.layers):
+                part.layout.display = shown
             self.picker.follow()
 
 
@@ -266,8 +275,8 @@ def _title(text: str) -> widgets.HTML:
 
 
 def _toggle(options: list[tuple[str, str]], name: str) -> widgets.ToggleButtons:
-    toggle = widgets.ToggleButtons(options=options, style={"button_width": "auto"}, layout=_wide())
-    return toggle.add_class(name)
+    layout = widgets.Layout(width="auto", margin="2px 18px 2px 0")
+    return widgets.ToggleButtons(options=options, style={"button_width": "auto"}, layout=layout).add_class(name)
 
 
 def _dropdown(options: list[tuple[str, str]], name: str) -> widgets.Dropdown:

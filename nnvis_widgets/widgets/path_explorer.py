@@ -15,10 +15,12 @@ from ..core.scope import Scope
 from ..results import PathResult, Result, ResultSet
 from ..views.curves import Curve, CurvesView, Scene
 from ..views.theme import KIND_COLOURS, PIN, SERIES
+from .assist import Assist
 from .path_controls import PathControls
+from .path_keys import KEYS, LABELS, press
 from .path_settings import RANGES, PathSettings
 from .path_study import PathStudy, Step, grid
-from .path_words import legend, readout, state_line
+from .path_words import legend, readout, state_line, summary
 
 
 class PathExplorer(PathSettings):
@@ -107,7 +109,10 @@ class PathExplorer(PathSettings):
             layout=widgets.Layout(flex="1 1 640px", min_width="320px"),
         )
         body = [self.controls.panel, right] if self.study is not None else [right]
-        self.children = [self._style, widgets.Box(body, layout=widgets.Layout(flex_flow="row wrap", width="100%"))]
+        # where there is no room for two columns, the plots come first
+        self._assist = Assist(LABELS, KEYS, lambda key, shift: press(self, key, shift))
+        columns = widgets.Box(body, layout=widgets.Layout(flex_flow="row wrap-reverse", width="100%"))
+        self.children = [self._style, self._assist, self.controls.toolbar, columns]
 
     def _first_scope(self, level: str) -> Any:
         assert self.study is not None
@@ -198,6 +203,8 @@ class PathExplorer(PathSettings):
         names = list(dict.fromkeys(result.scope for result in self.results.values()))
         farthest = max((result.distance for result in self.results.values()), default=0.0) or 1.0
         for result in self.results.values():
+            if result.fraction < 1.0:  # on fewer samples than its neighbours, so not to be compared with them
+                continue
             if self.view == "weights":
                 # of the tensor's own weights the farthest is opaque: opacity must not tell the width of a layer
                 colour, opacity = KIND_COLOURS[result.kind], 0.12 + 0.88 * result.distance / farthest
@@ -206,12 +213,17 @@ class PathExplorer(PathSettings):
             curves.append(Curve(result, f"{result.scope} {result.kind}", colour, opacity))
         return curves
 
+    def _stale(self) -> None:
+        self.curves.add_class("nnvis-stale")
+
     def _draw(self) -> None:
+        self.curves.remove_class("nnvis-stale")
         scene = self.scene()
         self.curves.show(scene)
         self.legend.value = legend(self, scene)
         self.state_line.value = state_line(self)
         self.readout.value = readout(self)
+        self._assist.summary = summary(self)
 
     def _restyle(self, name: str) -> None:
         if name == "alpha":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.scope import Scope
-from ..results import PathResult
+from ..results import PathResult, caption
 from ..views.curves import Scene
 from ..views.theme import CROSSING, INK, KIND_COLOURS, KIND_DASHES, PIN, swatch
 
@@ -112,6 +112,19 @@ def readout(explorer: PathExplorer) -> str:
                 text += f"weight <b>{value:.5g}</b>"
             cells.append(text)
     return " &ensp; ".join(cells)
+
+
+def summary(explorer: PathExplorer) -> str:
+    """Return what the picture shows in one plain sentence, for a screen reader."""
+    results = [r for r in explorer.results.values() if isinstance(r, PathResult) and r.kind != "training" and r.n]
+    if not results:
+        return "Nothing measured yet."
+    curves = "; ".join(
+        f"{r.scope}, {r.kind}: loss {_number(r.at(0.0))} at alpha 0, {_number(r.at(1.0))} at alpha 1"
+        for r in sorted(results, key=lambda r: -r.distance)[:4]
+    )
+    more = f"; and {len(results) - 4} more curves" if len(results) > 4 else ""
+    return f"{curves}{more}. {caption(results[0].provenance, results[0].n)}."
 
 
 def _number(value: float) -> str:

@@ -1,0 +1,66 @@
+"""What ipywidgets cannot do from Python: names for screen readers, a spoken summary, keys.
+
+May import: anywidget, traitlets. One small anywidget of ours; it looks only inside the explorer that it stands in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anywidget
+import traitlets
+
+_ESM = """
+function render({ model, el }) {
+  el.setAttribute("role", "status");
+  el.setAttribute("aria-live", "polite");
+  el.style.cssText = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)";
+  const root = () => el.closest(".nnvis");
+  const name = () => {
+    const home = root();
+    if (!home) return;
+    for (const [selector, label] of Object.entries(model.get("labels")))
+      for (const node of home.querySelectorAll(selector)) node.setAttribute("aria-label", label);
+    const plots = home.querySelector(".nnvis-curves");
+    if (plots && !plots.hasAttribute("tabindex")) {
+      plots.setAttribute("tabindex", "0");
+      plots.setAttribute("role", "group");
+      // JupyterLab would take letters for its own shortcuts and insert or delete cells
+      plots.setAttribute("data-lm-suppress-shortcuts", "true");
+      plots.addEventListener("keydown", (event) => {
+        if (event.ctrlKey || event.metaKey || event.altKey || !model.get("keys_used").includes(event.key)) return;
+        event.preventDefault();
+        event.stopPropagation();
+        model.send({ key: event.key, shift: event.shiftKey });
+      });
+      plots.addEventListener("mousedown", () => plots.focus({ preventScroll: true }));
+    }
+    if (plots) plots.setAttribute("aria-label", model.get("summary"));
+  };
+  const say = () => { el.textContent = model.get("summary"); name(); };
+  model.on("change:summary", say);
+  const watch = new MutationObserver(name);
+  const start = () => {
+    const home = root();
+    if (!home) return setTimeout(start, 100);
+    watch.observe(home, { childList: true, subtree: true });
+    say();
+  };
+  start();
+  return () => watch.disconnect();
+}
+export default { render };
+"""
+
+
+class Assist(anywidget.AnyWidget):
+    """Names controls for screen readers, speaks `summary`, and hands keys pressed on the plots to `on_key`."""
+
+    _esm = _ESM
+    labels = traitlets.Dict().tag(sync=True)
+    summary = traitlets.Unicode().tag(sync=True)
+    keys_used = traitlets.List().tag(sync=True)
+
+    def __init__(self, labels: dict[str, str], keys: list[str], on_key: Callable[[str, bool], None]):
+        super().__init__(labels=labels, keys_used=keys)
+        self.on_msg(lambda _widget, content, _buffers: on_key(content.get("key", ""), bool(content.get("shift"))))
