@@ -68,7 +68,7 @@ class PathControls:
         self.layers = widgets.Select(rows=8, layout=_wide()).add_class("nnvis-layers")
         self.search.observe(lambda _change: self._list_layers(), "value")
         self.layers.observe(self._choose_layer, "value")
-        self._list_title = _title("Layers: weights, distance travelled")
+        self._list_title = _title("Layers: weights, distance, relative")
         return [self._list_title, self.search, self.layers]
 
     def _entries(self) -> list[tuple[str, str | None]]:
@@ -143,6 +143,7 @@ class PathControls:
         traitlets.link((explorer, "points"), (self.points, "value"))
         self.split = _dropdown([(f"data: {name} (n = {one.n})", name) for name, one in study.evaluators.items()], "nnvis-split")
         traitlets.link((explorer, "split"), (self.split, "value"))
+        self.points.layout.flex = self.knot.layout.flex = "1 1 0"
         half = widgets.HBox([self.points, self.knot], layout=_wide())
         three = widgets.VBox(list(self.ends.values()), layout=_wide())
         return [_title("Path"), three, self.range, half, self.background, self.split]
@@ -267,7 +268,7 @@ class PathControls:
 
 def _wide() -> widgets.Layout:
     """A layout of its own for each widget: hiding one that is shared would hide them all."""
-    return widgets.Layout(width="auto", flex="1 1 auto", min_width="0")
+    return widgets.Layout(width="auto", min_width="0")
 
 
 def _title(text: str) -> widgets.HTML:
