@@ -2,8 +2,9 @@ import factories
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from nnvis_widgets.core.scope import Scope, ScopeError, element_index
+from nnvis_widgets.core.scope import Scope, ScopeError, element_index, movable_layers
 from nnvis_widgets.core.states import Layout
 
 
@@ -111,3 +112,28 @@ class TestRefused:
             Scope.parse(Scope.parse("layers.0", other), layout)
         with pytest.raises(ScopeError, match=r"'fc1.bias\[5\]' was made for another model; here 'fc1.bias' has shape \(2,\)"):
             Scope.parse(Scope.parse(("fc1.bias", 5), layout), Layout({"fc1.bias": torch.Size([2])}, {"fc1.bias": torch.float32}))
+
+
+class Mixed(nn.Module):
+    """A parameter at the root, a layer that owns integers too, one without weights, and one called as any other."""
+
+    def __init__(self):
+        super().__init__()
+        self.cls = nn.Parameter(torch.zeros(1, 3))
+        self.table = nn.Linear(3, 2)
+        self.table.code = nn.Parameter(torch.arange(3), requires_grad=False)
+        self.act = nn.ReLU()
+        self.head = nn.Linear(2, 2)
+
+
+def test_movable_layers_are_scopes_that_can_be_parsed():
+    layout = Layout.of(Mixed())
+    movable = movable_layers(layout)
+    assert movable == {
+        "cls": ("cls",),
+        "table.weight": ("table.weight",),
+        "table.bias": ("table.bias",),
+        "head": ("head.weight", "head.bias"),
+    }
+    for name, tensors in movable.items():
+        assert tuple(Scope.parse(name, layout).tensors) == tensors

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..core.family import LagrangePath, LinearPath, QuadraticPath
-from ..core.scope import Scope, element_index
+from ..core.scope import Scope, element_index, movable_layers
 from ..core.states import Layout
 from ..experiments.paths import ELEMENT_ALPHAS, MODEL_ALPHAS
 from ..runs.run import Run
@@ -78,13 +78,8 @@ class Plan:
 
 
 def layer_scopes(layout: Layout) -> list[Scope]:
-    """Return each layer that can be interpolated; the tensors of one that owns other types too, or has no name."""
-    scopes = []
-    for layer, tensors in layout.layers.items():
-        floating = [name for name in tensors if layout.dtypes[name].is_floating_point or layout.dtypes[name].is_complex]
-        whole = bool(layer) and len(floating) == len(tensors)
-        scopes += [Scope.parse(name, layout) for name in ([layer] if whole else floating)]
-    return scopes
+    """Return each layer that can be moved; the tensors of one that owns other types too, or has no name."""
+    return [Scope.parse(name, layout) for name in movable_layers(layout)]
 
 
 def largest_moved(scope: Scope, run: Run, layout: Layout) -> Scope | None:

@@ -182,6 +182,28 @@ def _union(parts: list[Scope]) -> Scope:
     return Scope(" + ".join(part.name for part in parts), "union", tensors)
 
 
+def movable_layers(layout: Layout) -> dict[str, tuple[str, ...]]:
+    """Return what can be moved layer by layer: the name of a scope, and the parameters that it holds.
+
+    Every name is one that `Scope.parse` takes. A layer whose parameters are all of a floating type stands under its module
+    path. The root module has no path, and a layer that owns integers too cannot be moved whole: their floating parameters
+    stand under their own names. Layers without any are left out.
+
+    Examples
+    --------
+    >>> movable_layers(Layout.of(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU())))
+    {'0': ('0.weight', '0.bias')}
+    """
+    movable: dict[str, tuple[str, ...]] = {}
+    for layer, names in layout.layers.items():
+        floating = tuple(name for name in names if _is_floating(layout.dtypes[name]))
+        if layer and floating == names:
+            movable[layer] = names
+        else:
+            movable.update({name: (name,) for name in floating})
+    return movable
+
+
 def element_index(flat: int, shape: Sequence[int]) -> tuple[int, ...]:
     """Return the index of the `flat`-th weight of a tensor of this shape, row-major.
 

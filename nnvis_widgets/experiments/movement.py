@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core.distances import distances
-from ..core.scope import Scope
+from ..core.scope import Scope, movable_layers
 from ..core.states import Layout, RunLike
 from ..results import MovementTable
 
@@ -34,7 +34,9 @@ def iter_movement(
     middle = None if mid is None else _index(run, "mid", mid)
     if last <= first:
         raise ValueError(f"start, end: two checkpoints in the order of training, received {start} and {end} of {len(run)}")
-    wanted: list[Any] = [None, *(s for layer, names in layout.layers.items() for s in _layer_scopes(layer, names, layout))]
+    layers = movable_layers(layout).items()
+    # dict.fromkeys: a parameter of the root module is its own layer, and is listed once
+    wanted: list[Any] = [None, *dict.fromkeys(name for layer, names in layers for name in (layer, *names))]
     parsed = [Scope.parse(scope, layout) for scope in (wanted if scopes is None else scopes)]
     if not parsed:
         raise ValueError("scopes: at least one, received an empty list")
@@ -111,8 +113,3 @@ def _index(run: RunLike, name: str, index: int) -> int:
     if not -len(run) <= index < len(run):
         raise ValueError(f"{name}: a checkpoint from 0 to {len(run) - 1}, or from the end -1 to -{len(run)}; received {index}")
     return index % len(run)
-
-
-def _layer_scopes(layer: str, names: Sequence[str], layout: Layout) -> list[Any]:
-    floating = [name for name in names if layout.dtypes[name].is_floating_point or layout.dtypes[name].is_complex]
-    return [layer, *floating] if floating and len(floating) == len(names) and layer else floating
