@@ -67,11 +67,63 @@ class TestLosses:
         means = [float(F.cross_entropy(o, t)) for o, t in zip(outputs.split(19), targets.split(19), strict=True)]
         assert scalar.loss_se == pytest.approx(np.std(means, ddof=1) / 3**0.5, rel=1e-5)
 
-    def test_class_weights_keep_the_users_own_number(self, net, data):
-        loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 0.2]))
+    @pytest.mark.parametrize("batch_size", [8, 50, 57])
+    @pytest.mark.parametrize("ignored", [False, True])
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda w: nn.CrossEntropyLoss(weight=w),
+            lambda w: nn.CrossEntropyLoss(weight=w, label_smoothing=0.1),
+            lambda w: nn.CrossEntropyLoss(),
+            lambda w: F.cross_entropy,
+            lambda w: partial(F.cross_entropy, weight=w),
+        ],
+    )
+    def test_class_weights_and_ignored_labels_keep_the_users_number_in_batches_of_any_size(
+        self, net, data, batch_size, ignored, make
+    ):
+        loss = make(torch.tensor([1.0, 5.0, 0.2]))
+        if ignored:
+            data[1][[3, 4, 50]] = -100
         with torch.no_grad():
             expected = float(loss(net.eval()(data[0]), data[1]))
-        assert evaluator(net, data, loss=loss, batch_size=57).measure().loss == pytest.approx(expected, rel=1e-6)
+        got = evaluator(net, data, loss=loss, batch_size=batch_size)
+        measured = got.measure()
+        assert measured.loss == pytest.approx(expected, rel=1e-6)
+        assert measured.loss_se == pytest.approx(evaluator(net, data, loss=loss, batch_size=57).measure().loss_se, rel=1e-9)
+        run = nv.Run.from_states([net.state_dict()])
+        assert nv.measure_training(got, run).loss == pytest.approx([expected], rel=1e-6)
+        assert nv.measure_training(got, run).provenance["loss_is"] == "per sample"
+
+    def test_class_weights_of_a_likelihood_and_of_pixels(self):
+        net = factories.made(lambda: nn.Sequential(nn.Conv2d(1, 4, 1), nn.LogSoftmax(1)))
+        x, _ = factories.images(9)
+        y = torch.randint(0, 4, (9, 5, 7), generator=torch.Generator().manual_seed(0))
+        y[2, :3] = y[7] = 255
+        loss = nn.NLLLoss(weight=torch.tensor([1.0, 3.0, 0.0, 0.5]), ignore_index=255)
+        with torch.no_grad():
+            expected = float(loss(net(x), y))
+        for batch_size in (2, 4, 9):
+            assert evaluator(net, (x, y), loss=loss, batch_size=batch_size).measure().loss == pytest.approx(expected, rel=1e-6)
+
+    def test_the_error_of_a_weighted_loss_is_that_of_a_ratio(self, net, data):
+        weights = torch.tensor([1.0, 5.0, 0.2])
+        got = evaluator(net, data, loss=nn.CrossEntropyLoss(weight=weights), batch_size=8).measure()
+        values, w = factories.naive(net, net.state_dict(), data), weights.double().numpy()[data[1]]
+        mean = (w * values).sum() / w.sum()
+        error = np.sqrt((w**2 * (values - mean) ** 2).sum() * 57 / 56) / w.sum()
+        assert (got.loss, got.loss_se) == (pytest.approx(mean, rel=1e-6), pytest.approx(error, rel=1e-5))
+
+    def test_label_smoothing_of_a_class_without_weight_is_refused(self, net, data):
+        loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 0.0, 1.0]), label_smoothing=0.1)
+        with pytest.raises(ValueError, match="give every class a weight above 0"):
+            evaluator(net, data, loss=loss)
+
+    def test_a_scalar_of_ones_own_is_visible_in_the_result(self, net, data):
+        states = nv.LinearPath(net.state_dict(), net.state_dict())
+        for loss, said in ((lambda o, t: F.cross_entropy(o, t), "mean of each batch"), (None, "per sample")):
+            got = nv.measure_path(evaluator(net, data, loss=loss), states, [0.0])
+            assert got.provenance["loss_is"] == said
 
     def test_regression(self, line):
         data = factories.vectors()
@@ -118,17 +170,18 @@ class TestLosses:
         expected = F.cross_entropy(outputs.double(), targets)
         assert got.measure().loss == pytest.approx(float(expected), rel=1e-6)
 
-    def test_ignored_labels_in_some_batches_only_are_refused(self, net, data):
-        order = evaluator(net, data)._samples.order
-        data[1][order[40]] = -100
-        with pytest.raises(DataError, match="label -100, which the loss ignores, is in some batches only"):
-            evaluator(net, data, loss=nn.CrossEntropyLoss()).measure()
-
 
 class TestOutputs:
     def test_the_usual_containers_of_logits(self, net, data):
         expected = evaluator(net, data).measure().loss
-        for pack in (lambda o: SimpleNamespace(logits=o, loss=None), lambda o: {"logits": o}, lambda o: (o,), lambda o: [o]):
+        packs = (
+            lambda o: SimpleNamespace(logits=o, loss=None),
+            lambda o: {"logits": o},
+            lambda o: (o,),
+            lambda o: [o],
+            lambda o: (o, o * 2, None),
+        )
+        for pack in packs:
 
             class Packed(nn.Module):
                 def __init__(self):
@@ -139,6 +192,53 @@ class TestOutputs:
                     return pack(self.net(x))
 
             assert evaluator(Packed(), data).measure().loss == expected
+
+    def test_the_first_of_several_outputs_is_taken_and_recorded_unless_ones_own_forward_says_otherwise(self, net, data):
+        class Two(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.net = net
+
+            def forward(self, x):
+                return self.net(x), x.flatten(1)
+
+        states = nv.LinearPath(Two().state_dict(), Two().state_dict())
+        plain = nv.measure_path(evaluator(Two(), data), states, [1.0])
+        assert plain.provenance["output"] == "the first of 2"
+        assert plain.loss[0] == evaluator(net, data).measure().loss
+        whole = evaluator(Two(), data, forward=lambda m, b: (m(b[0]), b[1]), loss=lambda o, t: o[1].mean(1))
+        got = nv.measure_path(whole, states, [1.0])
+        assert got.provenance["output"] == "all"
+        assert got.loss[0] == pytest.approx(float(data[0].flatten(1).mean()), abs=1e-7)
+
+    def test_a_dictionary_without_logits_is_refused_with_its_keys(self, net, data):
+        class Segmenter(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.net = net
+
+            def forward(self, x):
+                return {"out": self.net(x), "aux": None}
+
+        with pytest.raises(DataError, match=r"dictionary with 'out', 'aux'.*\(model\(batch\[0\]\)\['out'\], batch\[1\]\)"):
+            evaluator(Segmenter(), data)
+
+    @pytest.mark.parametrize("classes", [4, 6])
+    def test_sequences_with_the_classes_on_the_last_axis(self, classes):
+        net = factories.made(lambda: nn.Linear(5, classes))
+        x = torch.randn(9, 4, 5, generator=torch.Generator().manual_seed(0))
+        y = torch.randint(0, 4, (9, 4), generator=torch.Generator().manual_seed(1))
+        with pytest.raises(DataError, match=r"model\(batch\[0\]\)\.transpose\(1, 2\), batch\[1\]") as refused:
+            evaluator(net, (x, y))
+        assert "mse_loss" not in str(refused.value)
+        got = evaluator(
+            net,
+            (x, y),
+            forward=lambda model, batch: (model(batch[0]).transpose(1, 2), batch[1]),
+            loss=F.cross_entropy if classes == 4 else None,
+        )
+        with torch.no_grad():
+            assert got.measure().loss == pytest.approx(float(F.cross_entropy(net(x).transpose(1, 2), y)), rel=1e-6)
 
     def test_batches_that_are_dictionaries(self, net, data):
         pairs = [{"image": x, "label": int(y)} for x, y in zip(*data, strict=True)]
@@ -197,11 +297,11 @@ class TestMetrics:
 
 
 class TestRefused:
-    @pytest.mark.parametrize("targets", ["real", "column"])
-    def test_regression_targets_without_a_loss(self, line, targets):
+    @pytest.mark.parametrize(("targets", "hint"), [("real", "Pass loss="), ("column", r"batch\[1\]\.squeeze\(1\)")])
+    def test_regression_targets_without_a_loss(self, line, targets, hint):
         x, y = factories.vectors()
         target = y if targets == "real" else torch.zeros(31, 1, dtype=torch.int64)
-        with pytest.raises(DataError, match=r"cross-entropy needs outputs \(n, classes, \.\.\.\).*Pass loss="):
+        with pytest.raises(DataError, match=rf"cross-entropy needs outputs \(n, classes, \.\.\.\).*{hint}"):
             evaluator(line, (x, target))
 
     @pytest.mark.filterwarnings("ignore:Using a target size")

@@ -42,11 +42,14 @@ class Evaluator:
     data : DataLoader, Dataset, or tuple of Tensor
         A shuffling loader is read through its data set, in a fixed order.
     loss : callable, optional
-        ``loss(output, target)``, one value per sample (n,) or a scalar mean. Default: cross-entropy.
+        ``loss(output, target)``, one value per sample (n,) or a scalar mean. Default: cross-entropy. torch's own losses are
+        measured sample by sample, class weights and ignored labels included; of any other scalar the mean of each batch is
+        taken, and ``provenance["loss_is"]`` says so.
     metrics : dict of str to callable, optional
         ``metric(output, target)`` -> (n,). Default: accuracy for class targets.
     forward : callable, optional
-        ``forward(model, batch)`` -> (output, target). Default: ``model(batch[0]), batch[1]``.
+        ``forward(model, batch)`` -> (output, target). Default: ``model(batch[0]), batch[1]``; of several
+        outputs the first.
     device : str or torch.device
         "auto" is CUDA when there is one, else the CPU.
     batch_size : int or "auto"
@@ -217,7 +220,7 @@ class Evaluator:
         for number, ks in tiles:
             batch = move(self._samples.batch(number), self.device)
             for k in ks:
-                book.note(k, self._score(points, k, batch, number, k == order[0]))
+                book.note(k, *self._score(points, k, batch, number, k == order[0]))
                 done += 1
                 if time.monotonic() - last > HEARTBEAT and not point_major:
                     if number == 0:
@@ -247,6 +250,8 @@ class Evaluator:
             "stratified": self._samples.stratified,
             "batchnorm": self._batchnorm.describe(policy, self._own_data),
             "loss": self._scorer.loss_name,
+            "loss_is": self._scorer.loss_is,
+            "output": self._replica.output_is,
             "scope": family.scope.name,
             "dtype": ", ".join(sorted({str(d).removeprefix("torch.") for d in self._replica.dtypes.values()})),
             "device": str(self.device),
@@ -283,9 +288,9 @@ class Evaluator:
             ) from error
         return samples
 
-    def _score(self, points: Points, k: int, batch: Any, number: int, first: bool) -> list[Tensor]:
+    def _score(self, points: Points, k: int, batch: Any, number: int, first: bool) -> tuple[list[Tensor], Tensor | None]:
         output, target = points.outputs(k, batch)
         if first:  # of the points on this batch: before a loss sees labels that it cannot take
             self._scorer.check_labels(output, target)
         with self._quiet():
-            return self._scorer(output, target, self._samples.size(number))
+            return self._scorer(output, target, self._samples.size(number)), self._scorer.weights(target)

@@ -75,6 +75,11 @@ class Replica:
         """Names of the buffers that a state holds, each once."""
         return self._buffers.keys()
 
+    @property
+    def output_is(self) -> str:
+        """What is taken as the model's output: "all" of it, or the first of several."""
+        return self._caller.output_is
+
     def buffers(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return a state's buffers on this device, each once, in the model's types."""
         return {name: state[name].to(self.device, dtype) for name, dtype in self._buffers.items()}
@@ -181,12 +186,19 @@ class _Caller(nn.Module):
         super().__init__()
         self.model = model
         self._forward = forward
+        self.output_is = ""
 
     def forward(self, batch: Any) -> tuple[Any, Any]:
         answer = self._forward(self.model, batch)
         if not (isinstance(answer, tuple) and len(answer) == 2):
             raise TypeError(f"forward: must return (output, target), received {type(answer).__name__}")
-        return _tensor(answer[0]), answer[1]
+        output = _tensor(answer[0])
+        several = isinstance(output, (tuple, list)) and len(output) > 1 and isinstance(output[0], Tensor)
+        # one's own forward function has said what the output is
+        several = several and self._forward is default_forward
+        if not self.output_is:  # once, in the first pass: a compiled one must not write
+            self.output_is = f"the first of {len(output)}" if several else "all"
+        return output[0] if several else output, answer[1]
 
 
 def default_forward(model: nn.Module, batch: Any) -> tuple[Any, Any]:

@@ -18,23 +18,27 @@ from torch.nn import functional as F
 from .data import DataError
 
 Score = Callable[[Any, Any], Tensor]
+Weigh = Callable[[Any], Tensor]
+
+_TRANSPOSE = "forward=lambda model, batch: (model(batch[0]).transpose(1, 2), batch[1])"
 
 
 class Scorer:
     """Returns the values of the loss and of each metric for a batch: shape (n,), or a scalar where a mean is all there is."""
 
     def __init__(self, loss: Score | None, metrics: Mapping[str, Score] | None, output: Any, target: Any, n: int):
+        self._weigh: Weigh | None = None
+        self.loss_is = "per sample"
         classes = is_classification(output, target)
         if loss is None:
-            if not classes:
-                raise DataError(
-                    "loss: cross-entropy needs outputs (n, classes, ...) and whole-number targets (n, ...); this model gives "
-                    f"{_describe(output)} for {_describe(target)}. Pass loss=, e.g. torch.nn.functional.mse_loss"
-                )
+            if not classes or _ambiguous(output):
+                raise DataError(_why_no_cross_entropy(output, target))
             self._loss: Score = _cross_entropy
             self.loss_name = "cross_entropy"
         else:
-            self._loss = _per_sample(loss, output, target, n)
+            self._loss, self._weigh = _per_sample(loss, output, target, n)
+            # of a loss that only gives means, whoever reads the result must know that its number may depend on the batches
+            self.loss_is = "per sample" if self._loss(output, target).ndim else "mean of each batch"
             self.loss_name = getattr(loss, "__qualname__", type(loss).__qualname__)
         if metrics is None:
             metrics = {"accuracy": accuracy} if classes else {}
@@ -57,6 +61,10 @@ class Scorer:
                 raise ValueError(f"{name}: expected one value per sample, shape ({n},), or a scalar mean; received {shape}")
             values.append(value.detach())
         return values
+
+    def weights(self, target: Any) -> Tensor | None:
+        """Return the weight of each sample's loss, shape (n,): 0 for an ignored label; None where all count alike."""
+        return None if self._weigh is None else self._weigh(target)
 
     def check_labels(self, output: Any, target: Tensor) -> None:
         """Refuse class labels that the model has no output for; a GPU would otherwise only say 'device-side assert'."""
@@ -97,28 +105,34 @@ def _rows(values: Tensor) -> Tensor:
     return values.reshape(len(values), -1).mean(1) if values.ndim > 1 else values
 
 
-def _per_sample(loss: Score, output: Any, target: Any, n: int) -> Score:
-    """Return a loss that gives (n,) where that equals the user's mean; else the user's loss as it is."""
+def _per_sample(loss: Score, output: Any, target: Any, n: int) -> tuple[Score, Weigh | None]:
+    """Return a loss that gives (n,), and the samples' weights, where that equals the user's mean; else the loss as it is."""
     value = _checked(loss, n, output, target)
     if value.ndim:
-        return lambda o, t: _rows(loss(o, t))
+        return lambda o, t: _rows(loss(o, t)), None
     unreduced = _without_reduction(loss)
     if unreduced is None:
-        return loss
+        return loss, None
     rows = unreduced(output, target)
     if not isinstance(rows, Tensor) or not rows.ndim or rows.shape[0] != n:
-        return loss
+        return loss, None
     same = partial(torch.isclose, value.double(), rtol=1e-4 if value.dtype.itemsize > 2 else 1e-2, atol=1e-7, equal_nan=True)
+    weigh = class_weights(loss, output, target)
+    if weigh is not None:
+        ratio = _ratio(unreduced, weigh)
+        weights = weigh(target)
+        if same((ratio(output, target) * weights).sum() / weights.sum()):
+            return ratio, weigh
     total = rows.double().sum()
     rows = _rows(rows)
-    # class weights and ignored labels make the user's number another one than the mean over samples
+    # a loss with a normalisation of its own: the user's number is another one than the mean over samples
     if not same(rows.double().mean()):
         if same(total):
             raise ValueError(
                 "loss: it sums over the samples of a batch, so its value would depend on the batch size; "
                 "use reduction='mean' or reduction='none'"
             )
-        return loss
+        return loss, None
     ignored = getattr(loss, "ignore_index", None)
 
     def rows_of(o: Any, t: Any) -> Tensor:
@@ -129,7 +143,18 @@ def _per_sample(loss: Score, output: Any, target: Any, n: int) -> Score:
             )
         return _rows(unreduced(o, t))
 
-    return rows_of
+    return rows_of, None
+
+
+def _ratio(unreduced: Score, weigh: Weigh) -> Score:
+    """Return each sample's loss per weight: the mean over samples with those weights is then torch's ratio of sums."""
+
+    def per_weight(output: Any, target: Any) -> Tensor:
+        rows = _rows(unreduced(output, target).double())
+        weights = weigh(target)
+        return torch.where(weights > 0, rows / weights, rows)
+
+    return per_weight
 
 
 def _checked(loss: Score, n: int, output: Any, target: Any) -> Tensor:
@@ -160,9 +185,44 @@ def _broadcasts(loss: Score, value: Tensor, output: Any, target: Any) -> bool:
     return not torch.allclose(torch.stack(alone).mean(), loss(output[:few], target[:few]).double(), rtol=1e-3, equal_nan=True)
 
 
+def class_weights(loss: Score, output: Any, target: Any) -> Weigh | None:
+    """Return a function from targets to the weight of each sample, for torch's losses of classes; else None.
+
+    Their mean is ``sum_i w[y_i] l_i / sum_i w[y_i]`` without the ignored labels: a ratio of sums over the whole data, which
+    a mean of the ratios of batches is not.
+    """
+    if isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)):
+        options: Mapping[str, Any] = vars(loss) | dict(loss.named_buffers())
+    elif loss in (F.cross_entropy, F.nll_loss):
+        options = {}
+    elif isinstance(loss, partial) and loss.func in (F.cross_entropy, F.nll_loss) and not loss.args:
+        options = loss.keywords
+    else:
+        return None
+    if not isinstance(target, Tensor) or target.is_floating_point() or options.get("reduction", "mean") != "mean":
+        return None
+    weight, ignored = options.get("weight"), options.get("ignore_index", -100)
+    if weight is not None and options.get("label_smoothing", 0.0) and bool((weight == 0).any()):
+        raise ValueError(
+            "loss: label smoothing gives a sample a loss even where its class has weight 0, so there is no value per sample; "
+            "give every class a weight above 0, or pass a loss that returns one value per sample, shape (n,)"
+        )
+
+    def weigh(labels: Tensor) -> Tensor:
+        kept = labels != ignored
+        if weight is None:
+            weights = kept.double()
+        else:
+            weights = weight.detach().double().to(labels.device)[torch.where(kept, labels, 0).long()] * kept
+        return _rows(weights)  # of pixels or tokens: their mean, as for the loss
+
+    return weigh
+
+
 def _without_reduction(loss: Score) -> Score | None:
     if isinstance(loss, nn.Module):
-        if getattr(loss, "reduction", None) not in ("mean", "sum") or getattr(loss, "weight", None) is not None:
+        weighted = getattr(loss, "weight", None) is not None and not isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss))
+        if getattr(loss, "reduction", None) not in ("mean", "sum") or weighted:
             return None
         twin = copy.deepcopy(loss)
         twin.reduction = "none"  # type: ignore[assignment]
@@ -182,3 +242,32 @@ def _describe(value: Any) -> str:
         if isinstance(value, Tensor)
         else f"a {type(value).__name__}"
     )
+
+
+def _ambiguous(output: Any) -> bool:
+    """Whether classes may lie on axis 1, as torch has it, or on axis 2, as a sequence model gives them."""
+    return isinstance(output, Tensor) and output.ndim == 3 and output.shape[1] == output.shape[2]
+
+
+def _why_no_cross_entropy(output: Any, target: Any) -> str:
+    """Return the words for what the default loss cannot be taken of, with what to write instead."""
+    given = f"this model gives {_describe(output)} for {_describe(target)}"
+    if isinstance(output, Mapping):
+        keys = list(output)
+        tensors = [key for key in keys if isinstance(output[key], Tensor)]
+        return (
+            f"loss: the model gives a dictionary with {', '.join(map(repr, keys))} and no 'logits'; say which is the output, e.g. "
+            f"forward=lambda model, batch: (model(batch[0])[{(tensors or keys or ['out'])[0]!r}], batch[1])"
+        )
+    rule = "loss: cross-entropy needs outputs (n, classes, ...) and whole-number targets (n, ...)"
+    if isinstance(output, Tensor) and isinstance(target, Tensor) and not target.is_floating_point():
+        if _ambiguous(output) and target.shape == output.shape[:2]:
+            return (
+                f"{rule}; {given}, and axes 1 and 2 are equally long. Where the classes are on axis 2: {_TRANSPOSE}. "
+                "Where they are on axis 1: loss=torch.nn.functional.cross_entropy"
+            )
+        if output.ndim == 3 and target.shape == output.shape[:2]:
+            return f"{rule}; {given}. The classes belong on axis 1: {_TRANSPOSE}"
+        if output.ndim == 2 and target.shape == (len(output), 1):
+            return f"{rule}; {given}. Squeeze them: forward=lambda model, batch: (model(batch[0]), batch[1].squeeze(1))"
+    return f"{rule}; {given}. Pass loss=, e.g. torch.nn.functional.mse_loss"

@@ -16,11 +16,12 @@ from torch import Tensor
 class Tally:
     """Sums of one quantity at K points over weighted observations.
 
-    An observation is a sample (weight 1), or a batch mean (weight: its size) when the user's loss returns only that.
+    An observation is a sample (weight 1, or that of its class, 0 for an ignored label), or a batch mean (weight: its size)
+    when the user's loss returns only that. Observations of weight 0 do not count.
     """
 
     def __init__(self, points: int):
-        self.weight, self.weight2, self.count = (np.zeros(points) for _ in range(3))
+        self.weight, self.weight2, self.count, self.batches = (np.zeros(points) for _ in range(4))
         self._x, self._wx, self._x2 = (np.zeros(points) for _ in range(3))
         self._dx, self._wdx, self._dx2 = (np.zeros(points) for _ in range(3))
         # sums are taken of distances to each point's first value: squares of a large mean would swallow a small spread
@@ -39,7 +40,8 @@ class Tally:
             self._origin[rows] = np.where(np.isnan(self._origin[rows]), first, self._origin[rows])
             shifted = values - self._origin[rows][:, None]
             w2 = weights**2
-            self.count[rows] += len(weights)
+            self.batches[rows] += 1
+            self.count[rows] += np.count_nonzero(weights)
             self.weight[rows] += weights.sum()
             self.weight2[rows] += w2.sum()
             self._x[rows] += _sums(shifted, weights)
@@ -100,10 +102,15 @@ class Book:
         self._reference = reference
         self._paired: dict[int, list[np.ndarray]] = {}
         self._pending: list[tuple[int, list[Tensor]]] = []
+        self._weights: Tensor | None = None
 
-    def note(self, point: int, scores: list[Tensor]) -> None:
-        """Keep one point's values of each quantity, (n,) or scalar, until the batch is entered."""
+    def note(self, point: int, scores: list[Tensor], weights: Tensor | None = None) -> None:
+        """Keep one point's values of each quantity, (n,) or scalar, until the batch is entered.
+
+        `weights`, (n,), are those of the first quantity, the loss; they are the same at all points of a batch.
+        """
         self._pending.append((point, scores))
+        self._weights = weights
 
     def enter(self, batch: int, size: int) -> None:
         """Add what was noted of a batch of `size` samples; the reference point must be among a batch's first entries."""
@@ -113,6 +120,8 @@ class Book:
         for q, tally in enumerate(self.tallies.values()):
             values = torch.stack([scores[q] for _, scores in self._pending]).to("cpu", torch.float64).numpy()
             weights = np.ones(values.shape[1]) if values.ndim == 2 else np.array([float(size)])
+            if q == 0 and self._weights is not None:
+                weights = self._weights.to("cpu", torch.float64).numpy()
             values = values.reshape(len(rows), -1)
             if self._reference in rows:
                 self._paired.setdefault(batch, []).append(values[list(rows).index(self._reference)])

@@ -149,7 +149,7 @@ def iter_training(evaluator: Evaluator, run: RunLike) -> Iterator[PathResult]:
         for sweep in evaluator.sweep(family, np.eye(len(run)), reference=len(run) - 1, policy="stored"):
             provenance = provenance or evaluator.provenance(family, sweep, policy="stored")
             arrays = _arrays(sweep, slice(None))
-            partly = sweep.tallies["loss"].weight < sweep.n
+            partly = sweep.tallies["loss"].batches < sweep.batches
             for entry in arrays.values():
                 for values in entry.values() if isinstance(entry, dict) else [entry]:
                     values[partly] = np.nan
