@@ -59,6 +59,11 @@ class Worker:
         """Whether a job is running."""
         return self.job is not None and self.job.state == "running"
 
+    @property
+    def active(self) -> bool:
+        """Whether the thread still has a step of some job in hand."""
+        return self._task is not None and not self._task.done()
+
     def submit(self, job: Job) -> Job:
         """Run `job`, cancelling what runs; in place when there is no running event loop."""
         self.drop()
@@ -81,14 +86,14 @@ class Worker:
 
     def drop(self) -> None:
         """Stop the running job at its next step because something else is wanted; nothing more of it is delivered."""
-        if self.job is not None and self._task is not None and not self._task.done():
+        if self.job is not None and self.active and self.job.state in ("running", "cancelled"):
             self.job.state = "replaced"
 
     async def wait(self) -> None:
-        """Return when no job is running any more; an error in a job has been handed to its `on_error`."""
-        while self._task is not None and not self._task.done():
-            task = self._task
-            await asyncio.wait([task])
+        """Return when the thread is at rest; an error in a job has been handed to its `on_error`."""
+        while self.active:
+            assert self._task is not None
+            await asyncio.wait([self._task])
 
     def close(self) -> None:
         """Cancel the work and let the thread end."""
@@ -118,14 +123,17 @@ class Worker:
                     job.on_partial(item)
                     shown, pending = time.monotonic(), False
             if job.state == "running":
-                job.state = "done"
                 job.on_done(last)
+                job.state = "done"
             elif pending and job.state == "cancelled":
                 job.on_partial(last)
         except Exception as error:  # the widget shows it; there is nobody above to raise to
             if job.state == "running":
                 job.state = "failed"
                 job.on_error(error)
+        except BaseException:  # the loop itself is ending
+            self._interrupted(job)
+            raise
         finally:
             close = getattr(steps, "close", None)
             if close is not None and self._pool is not None:
@@ -144,8 +152,17 @@ class Worker:
             job.state = "failed"
             job.on_error(error)
             return
-        job.state = "done"
+        except BaseException:
+            self._interrupted(job)
+            raise
         job.on_done(last)
+        job.state = "done"
+
+    def _interrupted(self, job: Job) -> None:
+        """After Ctrl-C nothing may wait for this job, nor show it as running."""
+        if job.state == "running":
+            job.state = "cancelled"
+            job.on_cancel()
 
 
 class Debounce:

@@ -300,10 +300,10 @@ def test_an_error_keeps_the_last_good_picture(explorer):
     explorer.compute()
     good = line(explorer).y
     explorer.start = 4
-    assert "runs forward" in explorer._error.value
+    assert "runs forward" in explorer.status.error.value
     np.testing.assert_array_equal(line(explorer).y, good)
     explorer.start = 0
-    assert explorer._error.value == ""
+    assert explorer.status.error.value == ""
 
 
 def test_two_splits(trained):
@@ -322,7 +322,7 @@ def test_a_run_of_two_checkpoints_has_linear_paths_only(trained):
     explorer.compute()
     assert list(explorer.results) == ["linear", "training"]
     explorer.kind = "both"
-    assert "between start and end" in explorer._error.value
+    assert "between start and end" in explorer.status.error.value
 
 
 def test_no_name_of_ours_covers_one_of_ipywidgets():
@@ -343,7 +343,7 @@ def test_ten_quick_moves_start_at_most_two_computations_of_which_one_completes(t
         await explorer.done()
         before, finished = explorer._worker.started, []
         succeed = explorer._succeed
-        explorer._succeed = lambda: (finished.append(1), succeed())
+        explorer._succeed = lambda steps: (finished.append(1), succeed(steps))
         for step in range(10):
             explorer.alpha_range = (0.0, 0.5 + 0.04 * step)
             await asyncio.sleep(0.004)
@@ -373,7 +373,7 @@ def test_cancel_keeps_what_was_measured(trained):
 
     explorer = asyncio.run(main())
     assert 0 < explorer.results["linear"].n < 4000
-    assert "cancelled" in explorer._progress_text.value
+    assert "cancelled" in explorer.status.text.value
     assert f"n = {explorer.results['linear'].n} of 4000" in explorer.state_line.value
 
 
@@ -431,3 +431,169 @@ def test_an_overview_draws_complete_curves_only(explorer):
     part = explorer.results[name]
     explorer.results[name] = type(part)(**{**vars(part), "fraction": 0.5})
     assert len(explorer._overview()) == 5
+
+
+def test_a_saved_result_stays_whatever_is_toggled(explorer, tmp_path):
+    explorer.compute()
+    explorer.save_result(tmp_path / "r.safetensors")
+    shown = nv.PathExplorer.from_result(nv.load(tmp_path / "r.safetensors"))
+    shown.kind = "linear"
+    shown.compute()
+    press(shown, "b", False)
+    assert set(shown.results) == {"linear", "quadratic", "training"}
+    assert line(shown).visible
+    with pytest.raises(ValueError, match="holds no weights"):
+        shown.next_largest()
+
+
+def test_a_saved_overview_opens_with_its_curves(explorer, tmp_path):
+    explorer.view = "layers"
+    explorer.compute()
+    explorer.save_result(tmp_path / "r.safetensors")
+    shown = nv.PathExplorer.from_result(nv.load(tmp_path / "r.safetensors"))
+    many = shown.curves._plots["loss"].many["linear"]
+    assert many.visible
+    np.testing.assert_array_equal(many.y[1], explorer.results["linear 0"].loss)
+
+
+def test_a_closed_explorer_leaves_no_widget_and_does_not_compute(trained):
+    model, data, run = trained
+    before = set(ipywidgets.widgets.widget._instances)
+    explorer = nv.PathExplorer(nv.Evaluator(model, data), run, points=5)
+    explorer.level = "parameter"
+    explorer.compute()
+    explorer.close()
+    started = explorer._worker.started
+    explorer.points = 7
+    explorer.compute()
+    assert explorer._worker.started == started
+    assert set(ipywidgets.widgets.widget._instances) - before == set()
+
+
+def test_an_invalid_setting_during_a_job_stops_the_job(trained):
+    model, _, run = trained
+    data = torch.randn(3000, 7), torch.randint(0, 3, (3000,))
+
+    async def main():
+        explorer = nv.PathExplorer(nv.Evaluator(model, data, batch_size=30), run, points=101)
+        while not explorer.results:
+            await asyncio.sleep(0.005)
+        explorer.start = 4
+        shown = explorer.results
+        await explorer.done()
+        explorer.close()
+        return explorer, shown
+
+    explorer, shown = asyncio.run(main())
+    assert explorer.results is shown
+    assert "runs forward" in explorer.status.error.value
+    assert explorer.status.text.value == ""
+
+
+def test_cancel_then_done_returns_when_the_work_has_stopped(trained):
+    model, _, run = trained
+    data = torch.randn(3000, 7), torch.randint(0, 3, (3000,))
+
+    async def main():
+        explorer = nv.PathExplorer(nv.Evaluator(model, data, batch_size=30), run, points=101)
+        while not explorer.results:
+            await asyncio.sleep(0.005)
+        explorer.cancel()
+        await explorer.done()
+        at_rest = explorer.results
+        await asyncio.sleep(0.2)
+        explorer.close()
+        return at_rest is explorer.results, explorer._worker.active
+
+    assert asyncio.run(main()) == (True, False)
+
+
+def test_a_loop_that_ends_during_a_job_does_not_leave_done_waiting(trained):
+    model, _, run = trained
+    data = torch.randn(3000, 7), torch.randint(0, 3, (3000,))
+    explorer = None
+
+    async def first():
+        nonlocal explorer
+        explorer = nv.PathExplorer(nv.Evaluator(model, data, batch_size=30), run, points=101)
+        await asyncio.sleep(0.05)
+
+    async def second():
+        await asyncio.wait_for(explorer.done(), 5)
+
+    asyncio.run(first())
+    asyncio.run(second())
+    assert not explorer._worker.busy
+    explorer.close()
+
+
+@pytest.mark.parametrize(
+    "spec", [("0.bias", 3), ["0.bias", [3]], [("0.bias", (3,))], ("0.bias", np.array([3])), ("0.bias", (np.int64(3),))], ids=repr
+)
+def test_every_way_to_name_a_weight_comes_to_the_same(explorer, spec):
+    explorer.scope = spec
+    assert explorer.scope == ("0.bias", (3,))
+    assert explorer.controls.picker.index.value == "3"
+
+
+def test_snapshots_survive_json_and_a_refused_one_changes_nothing(explorer):
+    import json
+
+    explorer.scope = ("0.weight", (1, 1))
+    kept = explorer.snapshot()
+    explorer.restore(json.loads(json.dumps(kept)))
+    assert explorer.snapshot() == kept
+    with pytest.raises(ValueError, match="split"):
+        explorer.restore({"points": 7, "kind": "linear", "scope": "0", "split": "nope"})
+    assert explorer.snapshot() == kept
+
+
+def test_the_cursor_stays_within_the_range(explorer):
+    explorer.alpha_range = (-0.5, 1.5)
+    explorer.alpha = 1.4
+    explorer.alpha_range = (0.0, 1.0)
+    assert explorer.alpha == 1.0
+    for value in (5.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="alpha_range"):
+            explorer.alpha = value
+    with pytest.raises(ValueError, match="'accuracy'"):
+        explorer.metric = "recall"
+
+
+def test_the_split_is_called_what_the_user_calls_it(trained):
+    model, data, run = trained
+    explorer = nv.PathExplorer({"train": nv.Evaluator(model, data), "held out": nv.Evaluator(model, data)}, run, points=5)
+    explorer.split = "held out"
+    explorer.compute()
+    assert "held out, n = 90" in explorer.state_line.value
+    assert explorer.results["linear"].provenance["split"] == "held out"
+
+
+def test_one_path_that_fails_leaves_the_others(trained):
+    model, data, run = trained
+    states = [run[i].state for i in range(3)]
+    states[1] = {name: torch.full_like(value, float("nan")) for name, value in states[1].items()}
+    explorer = nv.PathExplorer(nv.Evaluator(model, data), nv.Run.from_states(states), points=5)
+    explorer.compute()
+    assert {"linear", "training"} <= set(explorer.results)
+    assert "quadratic" not in explorer.results
+    assert "NaN" in explorer.status.error.value
+
+
+def test_integer_and_root_parameters_are_no_obstacle():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.shift = nn.Parameter(torch.zeros(3))
+            self.table = nn.Parameter(torch.arange(3), requires_grad=False)
+            self.fc = nn.Linear(7, 3)
+
+        def forward(self, x):
+            return self.fc(x)[:, self.table] + self.shift
+
+    torch.manual_seed(0)
+    first, last = Odd(), Odd()
+    run = nv.Run.from_states([{k: v.clone() for k, v in m.state_dict().items()} for m in (first, last)])
+    explorer = nv.PathExplorer(nv.Evaluator(last, (torch.randn(20, 7), torch.randint(0, 3, (20,)))), run, points=3, view="layers")
+    explorer.compute()
+    assert {r.scope for r in explorer.results.values()} == {"model", "shift", "fc"}

@@ -65,7 +65,10 @@ class WeightMap(widgets.VBox):
         self.grid, values = arrange(distances)
         rows, columns = self.grid.shape
         top = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
+        before = self._image.image
         self._image.image = widgets.Image(value=_png(_colours(values / top if top else np.zeros_like(values))))
+        before.layout.close()
+        before.close()
         with self._image.hold_sync():
             self._image.x, self._image.y = np.array([0.0, columns]), np.array([0.0, rows])
         # square cells: the side that has room is padded

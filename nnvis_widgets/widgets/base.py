@@ -7,8 +7,6 @@ submitted unless the answer is known). There is no third kind.
 from __future__ import annotations
 
 import difflib
-import html
-import traceback
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -19,6 +17,9 @@ from ..jobs import Debounce, Job, Worker
 from ..results import Result, ResultSet
 from ..views.static import picture, static_bundle
 from ..views.theme import style_sheet
+from .status import Status
+
+Step = tuple[str, Hashable, Callable[[], Iterator[Result]]]
 
 
 class Explorer(widgets.VBox):
@@ -34,6 +35,7 @@ class Explorer(widgets.VBox):
     RESTYLE: ClassVar[tuple[str, ...]] = ()
 
     results: dict[str, Result]
+    _closed = False
 
     def __init__(self, **settings: Any):
         self.results = {}
@@ -51,18 +53,18 @@ class Explorer(widgets.VBox):
                     f"{type(self).__name__} has no setting {name!r}"
                     + (f"; did you mean {' or '.join(close)}?" if close else f"; settings: {', '.join(known)}")
                 )
-        self._make_status()
+        self._style = style_sheet()
+        self.status = Status(self.cancel)
         super().__init__()
         self.add_class("nnvis")
         with self.together():
-            for name in sorted(settings, key=known.index):  # the scope first: it brings its own alpha range
-                setattr(self, name, settings[name])
+            self._assign(settings)
         self.observe(lambda _change: self._recompute(), list(self.RECOMPUTE))
         self.observe(lambda change: self._restyle(change.name), list(self.RESTYLE))
 
     # ---- what a subclass gives
 
-    def _steps(self) -> Sequence[tuple[str, Hashable, Callable[[], Iterator[Result]]]]:
+    def _steps(self) -> Sequence[Step]:
         """Return name, cache key and maker of partial results for everything that the picture needs."""
         raise NotImplementedError
 
@@ -90,7 +92,7 @@ class Explorer(widgets.VBox):
 
     async def done(self) -> None:
         """Return when nothing is being computed and nothing is waiting to be."""
-        while self._schedule.waiting or self._worker.busy:
+        while self._schedule.waiting or self._worker.active:
             await self._schedule.settled()
             await self._worker.wait()
 
@@ -105,19 +107,37 @@ class Explorer(widgets.VBox):
         return {name: getattr(self, name) for name in (*self.RECOMPUTE, *self.RESTYLE)}
 
     def restore(self, settings: dict[str, Any]) -> None:
-        """Set what `snapshot` returned; unknown names are refused before anything changes."""
+        """Set what `snapshot` returned, also after a trip through JSON; all of it or, when a part is refused, nothing."""
         for name in settings:
             if name not in (*self.RECOMPUTE, *self.RESTYLE):
                 raise TypeError(f"{type(self).__name__} has no setting {name!r}")
+        before = self.snapshot()
         with self.together():
-            for name in (*self.RECOMPUTE, *self.RESTYLE):
-                if name in settings:
-                    setattr(self, name, settings[name])
+            try:
+                self._assign(settings)
+            except Exception:
+                self._assign(before)
+                raise
+
+    def _assign(self, settings: dict[str, Any]) -> None:
+        for name in (*self.RECOMPUTE, *self.RESTYLE):  # the scope first: it brings its own alpha range
+            if name in settings:
+                setattr(self, name, settings[name])
 
     def close(self) -> None:
-        """Cancel the work, end its thread and remove the widget."""
-        self._schedule.cancel()
-        self._worker.close()
+        """Cancel the work, end its thread, and remove the widget with everything in it; it does not compute again."""
+        if self._closed:
+            return
+        self._closed = True
+        if hasattr(self, "_worker"):  # construction got as far as having something to close
+            self._schedule.cancel()
+            self._worker.close()
+            self.unobserve_all()
+            parts = list(_parts(self, {id(self)}))
+            for part in parts:
+                part.unobserve_all()
+                part.close()
+            self._cache.clear()
         super().close()
 
     @contextmanager
@@ -138,113 +158,79 @@ class Explorer(widgets.VBox):
         if self._together:
             self._wanted = True
             return
+        if self._closed:
+            return
         try:
-            known = [(name, self._cache.get(key)) for name, key, _ in self._steps()]
+            steps = list(self._steps())
         except Exception as error:
+            self._schedule.cancel()
             self._fail(error)
             return
-        if all(result is not None for _, result in known):
+        self._worker.drop()
+        if all(key in self._cache for _, key, _ in steps):
             self._schedule.cancel()
-            self._worker.drop()
-            self.results = {name: result for name, result in known if result is not None}
-            self._succeed()
+            self._succeed(steps)
         else:
-            self._worker.drop()
             self._stale()
             self._schedule()
 
     def _submit(self) -> None:
+        if self._closed:
+            return
         try:
             steps = list(self._steps())
         except Exception as error:
             self._fail(error)
             return
-        missing = [step for step in steps if step[1] not in self._cache]
-        kept = {name: self._cache[key] for name, key, _ in steps if key in self._cache}
-        self.results = dict(kept)
-        if not missing:
-            self._succeed()
-            return
         self._worker.drop()
-        self._progress.value, self._progress.layout.visibility = 0.0, "visible"
-        self._cancel_button.disabled = False
-        self._progress_text.value = "starting ..."
-        self._say_error(None)
+        missing = [step for step in steps if step[1] not in self._cache]
+        if not missing:
+            self._succeed(steps)
+            return
+        self.status.begin()
+        done = {name: self._cache[key] for name, key, _ in steps if key in self._cache}
         order = [name for name, _, _ in steps]
 
         def work() -> Iterator[tuple[dict[str, Result], float]]:
-            done = dict(kept)
+            failures = []
             for number, (name, key, make) in enumerate(missing):
                 result = None
-                for result in make():
-                    done[name] = result
-                    yield {n: done[n] for n in order if n in done}, (number + getattr(result, "fraction", 0.0)) / len(missing)
+                try:
+                    for result in make():
+                        done[name] = result
+                        yield {n: done[n] for n in order if n in done}, (number + getattr(result, "fraction", 0.0)) / len(missing)
+                except Exception as error:  # one path that cannot be measured does not take its neighbours with it
+                    failures.append(error)
+                    continue
                 if result is not None:
                     self._cache[key] = result
+            if failures:
+                raise failures[0]
 
-        self._worker.submit(
-            Job(
-                work,
-                on_partial=self._partial,
-                on_done=lambda _last: self._succeed(),
-                on_error=self._fail,
-                on_cancel=self._cancelled,
-            )
-        )
+        self._worker.submit(Job(work, self._partial, lambda _last: self._succeed(steps), self._fail, self._cancelled))
 
     def _partial(self, delivered: tuple[dict[str, Result], float]) -> None:
         self.results, fraction = delivered
-        self._progress.value = fraction
         job = self._worker.job
-        if job is not None and 0 < fraction < 1 and job.state == "running":
-            left = job.seconds * (1 - fraction) / fraction
-            self._progress_text.value = f"{fraction:.0%}, about {left:.0f} s left" if left >= 1 else f"{fraction:.0%}"
+        if job is not None and job.state == "running":
+            self.status.advance(fraction, job.seconds)
         self._draw()
 
-    def _succeed(self) -> None:
-        steps = self._steps()
-        self.results = {name: self._cache[key] for name, key, _ in steps if key in self._cache}
-        self._say_error(None)
-        self._idle("")
+    def _succeed(self, steps: Sequence[Step]) -> None:
+        if steps:  # a saved result has none, and stays
+            self.results = {name: self._cache[key] for name, key, _ in steps}
+        self.status.say(None)
+        self.status.idle()
         self._draw()
         self._update_picture()
 
     def _cancelled(self) -> None:
-        self._idle("cancelled: the curves show what was measured, with its n")
+        self.status.idle("cancelled: the curves show what was measured, with its n")
 
     def _fail(self, error: BaseException) -> None:
-        self._idle("")
-        self._say_error(error)
-
-    def _idle(self, text: str) -> None:
-        self._progress.layout.visibility = "hidden"
-        self._cancel_button.disabled = True
-        self._progress_text.value = text
-
-    # ---- status
-
-    def _make_status(self) -> None:
-        self._progress = widgets.FloatProgress(min=0.0, max=1.0, layout=widgets.Layout(width="120px", visibility="hidden"))
-        self._progress_text = widgets.HTML().add_class("nnvis-small").add_class("nnvis-progress-text")
-        self._cancel_button = widgets.Button(description="Cancel", icon="stop", disabled=True, layout=widgets.Layout(width="90px"))
-        self._cancel_button.add_class("nnvis-cancel")
-        self._cancel_button.on_click(lambda _button: self.cancel())
-        self._error = widgets.HTML().add_class("nnvis-error")
-        self._style = style_sheet()
-        self.status = widgets.HBox(
-            [self._progress_text, self._progress, self._cancel_button],
-            layout=widgets.Layout(align_items="center", min_height="34px"),
-        )
-
-    def _say_error(self, error: BaseException | None) -> None:
-        if error is None:
-            self._error.value = ""
-            return
-        trace = html.escape("".join(traceback.format_exception(error)))
-        self._error.value = (
-            f"<b>{type(error).__name__}:</b> {html.escape(str(error))}"
-            f"<details><summary>details</summary><pre style='white-space:pre-wrap'>{trace}</pre></details>"
-        )
+        self._worker.drop()
+        self.status.idle()
+        self.status.say(error)
 
     # ---- a picture for where widgets cannot run
 
@@ -265,3 +251,14 @@ class Explorer(widgets.VBox):
 
         display_id, self._display_id = self._display_id, None
         update_display(static_bundle(picture(self.results)), raw=True, display_id=display_id)
+
+
+def _parts(widget: widgets.Widget, seen: set[int]) -> Iterator[widgets.Widget]:
+    """Yield every widget that hangs on this one: children, figures, marks, scales, axes, layouts, styles."""
+    for name in widget.keys:
+        value = getattr(widget, name)
+        for one in value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(one, widgets.Widget) and id(one) not in seen:
+                seen.add(id(one))
+                yield from _parts(one, seen)
+                yield one

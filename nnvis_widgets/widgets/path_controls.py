@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 import traitlets
 
-from ..core.scope import Scope
+from ..core.scope import Scope, movable_layers
 from ..results import ResultSet, load
 from .weight_picker import WeightPicker
 
@@ -29,6 +29,7 @@ class PathControls:
     toolbar : widgets.Box
         Level, view and kind: what is changed most, above everything else.
     panel : widgets.VBox
+        Of a live explorer: a saved result has nothing to choose.
     cursor_row : widgets.HBox
         The alpha slider and what acts on the plots.
     """
@@ -37,8 +38,8 @@ class PathControls:
         self._explorer = explorer
         self._following = False
         self.cursor_row = self._cursor()
-        self.toolbar, self.panel = widgets.Box([]), widgets.VBox([])
         if explorer.study is None:
+            self.toolbar = widgets.Box()
             return
         self.toolbar = self._choices()
         self.picker = WeightPicker(explorer)
@@ -75,9 +76,9 @@ class PathControls:
         explorer, study = self._explorer, self._explorer.study
         assert study is not None
         rows: list[tuple[str, str | None]] = []
-        for layer, names in study.layout.layers.items():
-            rows += [(layer, layer)] if layer else []
-            rows += [(f"  {name.removeprefix(f'{layer}.')}", name) for name in names] if len(names) > 1 or not layer else []
+        for layer, names in movable_layers(study.layout).items():
+            rows.append((layer, layer))
+            rows += [(f"  {name.removeprefix(f'{layer}.')}", name) for name in names] if len(names) > 1 else []
         width = max(len(label) for label, _ in rows)
         entries = []
         for label, scope in rows:
@@ -250,7 +251,7 @@ class PathControls:
                     self._explorer.open_result(load(path))
                     self.link.value = ""
                 except (ValueError, TypeError) as error:
-                    self._explorer._say_error(error)
+                    self._explorer.status.say(error)
 
     # ---- following the traits
 

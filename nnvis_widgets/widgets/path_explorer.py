@@ -11,7 +11,7 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
-from ..core.scope import Scope
+from ..core.scope import Scope, movable_layers
 from ..results import PathResult, Result, ResultSet
 from ..views.curves import Curve, CurvesView, Scene
 from ..views.theme import KIND_COLOURS, PIN, SERIES
@@ -105,7 +105,7 @@ class PathExplorer(PathSettings):
         self.legend.layout.flex, self.legend.layout.min_width = "1 1 0", "0"
         top = widgets.Box([self.legend, self.status], layout=spread)
         right = widgets.VBox(
-            [top, self.curves, self.controls.cursor_row, self.readout, self.state_line, self._error],
+            [top, self.curves, self.controls.cursor_row, self.readout, self.state_line, self.status.error],
             layout=widgets.Layout(flex="1 1 640px", min_width="320px"),
         )
         body = [self.controls.panel, right] if self.study is not None else [right]
@@ -118,7 +118,7 @@ class PathExplorer(PathSettings):
         assert self.study is not None
         if level == "model":
             return None
-        layer = self._remembered.get("layer", next(iter(self.study.layout.layers)))
+        layer = self._remembered.get("layer", next(iter(movable_layers(self.study.layout))))
         if level == "layer":
             return layer
         tensor = next(iter(Scope.parse(layer, self.study.layout).tensors))
@@ -148,7 +148,7 @@ class PathExplorer(PathSettings):
     def _scopes(self) -> Sequence[Any]:
         assert self.study is not None
         if self.view == "layers":
-            return [None, *self.study.layout.layers]
+            return [None, *movable_layers(self.study.layout)]
         if self.view == "weights":
             tensor = next(iter(Scope.parse(self.scope, self.study.layout).tensors))
             return [(tensor, index) for index in self.study.largest(tensor, self.ends, self.count)]
@@ -184,7 +184,7 @@ class PathExplorer(PathSettings):
 
     def scene(self) -> Scene:
         """Return everything that the plots show, as data."""
-        many = self.view != "path" and self.study is not None
+        many = self._many
         paths = (
             {} if many else {kind: r for kind, r in self.results.items() if kind in (*self.kinds, "training") or self.study is None}
         )
@@ -197,8 +197,14 @@ class PathExplorer(PathSettings):
             crossings=self.crossings,
         )  # fmt: skip
 
+    @property
+    def _many(self) -> bool:
+        """Whether the picture is an overview; of a saved one only the names of its results tell."""
+        if self.study is not None:
+            return self.view != "path"
+        return any(name not in ("linear", "quadratic", "lagrange", "training") for name in self.results)
+
     def _overview(self) -> list[Curve]:
-        assert self.study is not None
         curves = []
         names = list(dict.fromkeys(result.scope for result in self.results.values()))
         farthest = max((result.distance for result in self.results.values()), default=0.0) or 1.0
@@ -261,13 +267,12 @@ class PathExplorer(PathSettings):
 
     def next_largest(self) -> None:
         """Move on to the weight of the same tensor that travelled next farthest."""
-        assert self.study is not None
+        if self.study is None:
+            raise ValueError("next_largest: a saved result holds no weights; make an explorer from an evaluator and a run")
         if self.level != "parameter":
             self.level = "parameter"
-            return
-        tensor, index = self.scope
-        order = self.study.largest(tensor, self.ends)
-        self.scope = (tensor, order[(order.index(tuple(index)) + 1) % len(order)])
+        else:
+            self.scope = self.scope[0], self.study.next_largest(*self.scope, self.ends)
 
     def open_result(self, result: Result | Mapping[str, Any]) -> None:
         """Pin what a file of `save_result` holds."""

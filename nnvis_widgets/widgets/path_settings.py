@@ -54,8 +54,23 @@ class PathSettings(Explorer):
 
     @traitlets.validate("scope")
     def _valid_scope(self, proposal: Any) -> Any:
+        value = canonical(proposal.value)
         if self.study is not None:
-            Scope.parse(proposal.value, self.study.layout)
+            Scope.parse(value, self.study.layout)
+        return value
+
+    @traitlets.validate("alpha")
+    def _valid_alpha(self, proposal: Any) -> float:
+        low, high = self.alpha_range
+        if not low <= proposal.value <= high:
+            raise ValueError(f"alpha: within alpha_range, {low:g} to {high:g}, received {proposal.value}")
+        return proposal.value
+
+    @traitlets.validate("metric")
+    def _valid_metric(self, proposal: Any) -> str | None:
+        known = [name for name in next(iter(self.study.evaluators.values())).quantities if name != "loss"] if self.study else None
+        if proposal.value is not None and known is not None and proposal.value not in known:
+            raise ValueError(f"metric: None or one of {', '.join(map(repr, known))}, received {proposal.value!r}")
         return proposal.value
 
     @traitlets.validate("start", "mid", "end")
@@ -102,7 +117,31 @@ class PathSettings(Explorer):
     @traitlets.observe("alpha_range")
     def _remember_range(self, change: Any) -> None:
         self._ranges[self.level] = change.new
+        low, high = change.new
+        if not low <= self.alpha <= high:
+            self.alpha = min(max(self.alpha, low), high)
 
     def _first_scope(self, level: str) -> Any:
         """Return what a level shows when nothing has been chosen there yet."""
         raise NotImplementedError
+
+
+def canonical(spec: Any) -> Any:
+    """Return a scope in the one form that the controls read: indices as tuples of int, a list of one as that one.
+
+    Examples
+    --------
+    >>> canonical(["fc1.weight", [0, 3]])
+    ('fc1.weight', (0, 3))
+    """
+    if not isinstance(spec, (list, tuple)):
+        return spec
+    if len(spec) == 1:
+        return canonical(spec[0])
+    if len(spec) == 2 and isinstance(spec[0], str) and not isinstance(spec[1], str):
+        index = spec[1].tolist() if isinstance(spec[1], np.ndarray) else spec[1]
+        if isinstance(index, (int, np.integer)):
+            index = [index]
+        if isinstance(index, (list, tuple)) and all(isinstance(i, (int, np.integer)) for i in index):
+            return spec[0], tuple(int(i) for i in index)
+    return tuple(canonical(part) for part in spec)

@@ -5,7 +5,9 @@ May import: core, experiments, results, numpy; no widgets. It is what is left of
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from ..core.family import LagrangePath, LinearPath, QuadraticPath
 from ..core.scope import Scope, element_index
 from ..core.states import Layout, State, distances
 from ..experiments.paths import iter_path, iter_training
-from ..results import Result
+from ..results import PathResult, Result
 
 Step = tuple[str, Hashable, Callable[[], Iterator[Result]]]
 
@@ -46,14 +48,17 @@ class PathStudy:
                     f"evaluator: the models of {name!r} and of {next(iter(self.evaluators))!r} have different parameters"
                 )
         self._states: dict[int, State] = {}
+        self._order: tuple[Any, np.ndarray] | None = None
+        self._lock = threading.Lock()  # the worker reads states while the controls do
 
     def state(self, index: int) -> State:
         """Return checkpoint `index` under the model's names; the four last used are kept."""
-        if index not in self._states:
-            while len(self._states) >= 4:
-                self._states.pop(next(iter(self._states)))
-            self._states[index] = self.layout.check(self.run[index].state, f"checkpoint {index} of the run")
-        return self._states[index]
+        with self._lock:
+            if index not in self._states:
+                while len(self._states) >= 4:
+                    self._states.pop(next(iter(self._states)))
+                self._states[index] = self.layout.check(self.run[index].state, f"checkpoint {index} of the run")
+            return self._states[index]
 
     def path(self, kind: str, start: int, mid: int | None, end: int, mid_at: float) -> LagrangePath:
         """Return the linear or the quadratic path between checkpoints."""
@@ -76,25 +81,17 @@ class PathStudy:
             parsed = Scope.parse(scope, self.layout)
             for kind in kinds:
                 used = (start, end) if kind == "linear" else (start, mid, end)
-                digests = tuple(self.run[index].digest for index in used if index is not None)
-                key = (
-                    split,
-                    id(evaluator),
-                    digests,
-                    kind,
-                    mid_at if kind == "quadratic" else None,
-                    parsed.name,
-                    grid.tobytes(),
-                    behind,
-                )
+                # one run, whose checkpoints do not change: their indices are their content, and nothing is hashed on the event loop
+                bend = mid_at if kind == "quadratic" else None
+                key = (split, used, kind, bend, parsed.level, parsed.name, grid.tobytes(), behind)
 
                 def make(kind: str = kind, parsed: Scope = parsed) -> Iterator[Result]:
                     path = self.path(kind, start, mid, end, mid_at)
-                    return iter_path(evaluator, path, grid, scope=parsed, background=self.state(behind))
+                    return _named(split, iter_path(evaluator, path, grid, scope=parsed, background=self.state(behind)))
 
                 steps.append((f"{kind} {parsed.name}" if many else kind, key, make))
         if training:
-            steps.append(("training", (split, id(evaluator), "training", id(self.run)), lambda: iter_training(evaluator, self.run)))
+            steps.append(("training", (split, "training"), lambda: _named(split, iter_training(evaluator, self.run))))
         return steps
 
     def movement(self, scope: Any, ends: tuple[int, int | None, int]) -> dict[str, float]:
@@ -111,9 +108,21 @@ class PathStudy:
 
     def largest(self, tensor: str, ends: tuple[int, int | None, int], count: int | None = None) -> list[tuple[int, ...]]:
         """Return indices of the weights of a tensor that travelled farthest, in descending order."""
-        moved = self.travelled(tensor, ends)
-        order = np.argsort(-moved, axis=None, kind="stable")[:count]
-        return [element_index(int(flat), moved.shape) for flat in order]
+        shape = self.layout.shapes[self.layout.aliases.get(tensor, tensor)]
+        return [element_index(int(flat), shape) for flat in self._farthest_first(tensor, ends)[:count]]
+
+    def next_largest(self, tensor: str, index: tuple[int, ...], ends: tuple[int, int | None, int]) -> tuple[int, ...]:
+        """Return the index of the weight that travelled next farthest after this one; after the last comes the first."""
+        shape = self.layout.shapes[self.layout.aliases.get(tensor, tensor)]
+        order = self._farthest_first(tensor, ends)
+        place = int(np.flatnonzero(order == np.ravel_multi_index(index, tuple(shape)))[0]) if index else 0
+        return element_index(int(order[(place + 1) % len(order)]), shape)
+
+    def _farthest_first(self, tensor: str, ends: tuple[int, int | None, int]) -> np.ndarray:
+        """Return flat indices by distance, descending; kept for the last tensor, because large ones take a second to sort."""
+        if self._order is None or self._order[0] != (tensor, ends):
+            self._order = (tensor, ends), np.argsort(-self.travelled(tensor, ends), axis=None, kind="stable")
+        return self._order[1]
 
     def weight_value(self, scope: Any, kind: str, ends: tuple[int, int | None, int], mid_at: float, alpha: float) -> float | None:
         """Return the value of a single weight at alpha on a path; None for larger scopes."""
@@ -124,6 +133,12 @@ class PathStudy:
         row = path.coefficients(alpha)
         values = [float(parsed.take(state)[0]) for state in path.states]
         return float(np.dot(row, values))
+
+
+def _named(split: str, results: Iterator[PathResult]) -> Iterator[PathResult]:
+    """Yield results under the name that the user gave the split here, whatever the evaluator is called."""
+    for result in results:
+        yield replace(result, provenance={**result.provenance, "split": split})
 
 
 def grid(alpha_range: tuple[float, float], points: int, knots: Sequence[float]) -> np.ndarray:

@@ -59,10 +59,12 @@ def state_line(explorer: PathExplorer) -> str:
         return "nothing measured yet"
     first = results[0]
     about = first.provenance
+    policies = dict.fromkeys(str(r.provenance.get("batchnorm", "not recorded")) for r in results if r.kind != "training")
+    policies = policies or {str(about.get("batchnorm", "not recorded")): None}
     parts = [
         f"<b>{html.escape(first.scope if explorer.view == 'path' else explorer.view)}</b>",
         f"{html.escape(str(about.get('split', 'data')))}, n = {_span([r.n for r in results])} of {about.get('samples', first.n)}",
-        f"BatchNorm: {html.escape(str(about.get('batchnorm', 'not recorded')))}",
+        f"BatchNorm: {html.escape('; '.join(policies))}",
         f"{about.get('dtype', '')} on {about.get('device', '')}",
     ]
     line = " &middot; ".join(parts)
@@ -84,6 +86,8 @@ def state_line(explorer: PathExplorer) -> str:
             notes.append(f"all other weights stay at the {other} checkpoint, so no real training curve belongs here")
         if "training" in explorer.results:
             notes.append("&alpha; is drawn over epochs; the path itself knows no time")
+            if explorer.results["training"].provenance.get("batchnorm") not in policies:
+                notes.append("the dots use the BatchNorm statistics recorded in each checkpoint, so they need not meet the ends")
     bad = sum(int((~np.isfinite(r.loss)).sum()) for r in results if r.fraction == 1.0)
     if bad:
         notes.append(f"<b>{bad} points are not finite</b> and not drawn")
