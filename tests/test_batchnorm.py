@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import nnvis_widgets as nv
+from nnvis_widgets.core.data import DataError
 from nnvis_widgets.core.scope import Scope
 
 
@@ -256,3 +257,62 @@ class TestRefused:
         assert evaluator(net, data).batchnorm_policy() == "final"
         with pytest.raises(ValueError, match="'running_mean' belongs to another kind of module"):
             evaluator(net, data, policy)
+
+
+class TwoNorms(nn.Module):
+    """A norm before the middle layer and one after it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.bn_a = nn.Linear(5, 4), nn.BatchNorm1d(4)
+        self.middle, self.bn_b = nn.Linear(4, 4), nn.BatchNorm1d(4)
+        self.last = nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = torch.tanh(self.bn_a(self.first(x)))
+        return self.last(torch.tanh(self.bn_b(self.middle(x))))
+
+
+@pytest.mark.parametrize(
+    ("scope", "moved"),
+    [(None, "ab"), ("first", "ab"), ("bn_a", "ab"), ("middle", "b"), ("bn_b", "b"), (("middle.bias", 1), "b"), ("last", "")],
+)
+def test_interpolate_leaves_the_statistics_of_what_a_layer_scope_does_not_reach(scope, moved):
+    net = factories.made(TwoNorms)
+    start, end = factories.states(net, 2)
+    for name in ("bn_a", "bn_b"):
+        end[f"{name}.running_mean"] = end[f"{name}.running_mean"] + 1.5
+    data = (factories.vectors(dtype=torch.float32)[0], torch.arange(31) % 3)
+    line = nv.LinearPath(start, end)
+    got = nv.measure_path(evaluator(net, data, "interpolate"), line, [0.4], scope=scope)
+    measured = nv.Evaluator(net, data, device="cpu")
+    family = measured.family(scope, [start, end], end)
+    state = {**end, **family.moved(line.coefficients(0.4))}
+    for letter in moved:
+        for tail in ("running_mean", "running_var"):
+            name = f"bn_{letter}.{tail}"
+            state[name] = 0.6 * start[name] + 0.4 * end[name]
+    assert got.loss[0] == pytest.approx(mean_loss(net, state, data), rel=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["batch", "recalibrate"])
+def test_a_last_batch_of_one_sample_joins_the_one_before_it(policy):
+    net = factories.made(TwoNorms)
+    data = (factories.vectors(65, dtype=torch.float32)[0], torch.arange(65) % 3)
+    got = nv.measure_path(evaluator(net, data, policy, batch_size="auto"), nv.LinearPath(*factories.states(net, 2)), [0.5])
+    assert got.n == 65
+    assert np.isfinite(got.loss).all()
+    assert got.provenance["batchnorm"] == {
+        "batch": "of each batch",
+        "recalibrate": "recalibrated on 65 samples of the measured data",
+    }.get(policy)
+
+
+@pytest.mark.parametrize("policy", ["batch", "recalibrate"])
+def test_one_sample_has_no_statistics(policy):
+    net = factories.made(TwoNorms)
+    data = (factories.vectors(1, dtype=torch.float32)[0], torch.tensor([1]))
+    path = nv.LinearPath(*factories.states(net, 2))
+    with pytest.raises(DataError, match=r"batchnorm: a batch of one sample has no variance.*batchnorm='final'"):
+        nv.measure_path(evaluator(net, data, policy), path, [0.5])
+    assert nv.measure_path(evaluator(net, data, "final"), path, [0.5]).n == 1

@@ -1,4 +1,6 @@
 import collections
+import random
+import time
 
 import factories
 import numpy as np
@@ -17,7 +19,7 @@ from torch.utils.data import (
 )
 
 import nnvis_widgets as nv
-from nnvis_widgets.core.data import DataError, Samples, move, stratified_order
+from nnvis_widgets.core.data import DataError, Samples, _digest, move, stratified_order
 
 CPU = torch.device("cpu")
 
@@ -93,6 +95,70 @@ class TestOrder:
 
     def test_real_targets_are_no_classes(self):
         assert not samples(factories.vectors()).stratified
+
+
+def by_hand(labels, rng):
+    """The stratified order, label by label."""
+    key = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        key[members] = (np.arange(len(members)) + rng.random(len(members))) / len(members)
+    return np.argsort(key, kind="stable")
+
+
+class TestManyLabels:
+    def test_the_order_is_that_of_a_loop_over_the_labels(self):
+        labels = np.random.default_rng(3).integers(-4, 9, 500)
+        assert np.array_equal(stratified_order(labels, np.random.default_rng(7)), by_hand(labels, np.random.default_rng(7)))
+
+    def test_as_many_labels_as_samples_take_no_time(self):
+        started = time.perf_counter()
+        order = stratified_order(np.arange(40_000), np.random.default_rng(0))
+        assert sorted(order) == list(range(40_000))
+        assert time.perf_counter() - started < 2  # a look at all labels for each of them takes many times that
+
+    @pytest.mark.parametrize(("kinds", "stratified"), [(5, True), (6, False), (50, False)])
+    def test_hardly_a_sample_a_class_is_not_stratified(self, kinds, stratified):
+        read = samples((torch.zeros(50, 2), torch.arange(50) % kinds))
+        assert read.stratified is stratified
+        assert sorted(read.order) == list(range(50))
+
+
+class Record:
+    """A batch of one's own class, without a repr: Python's shows where it lies in memory."""
+
+    def __init__(self, parts, noise=0.0):
+        self.x = torch.stack([x for x, _ in parts]) + noise * torch.randn(1)
+        self.more = {"y": torch.tensor([int(y) for _, y in parts])}
+        self.me = self  # as some batches hold themselves
+
+
+class Bare:
+    __slots__ = ("x",)
+
+
+class TestDigest:
+    def test_a_batch_of_ones_own_class_is_no_random_augmentation(self, model, data):
+        loader = DataLoader(TensorDataset(*data), batch_size=8, collate_fn=Record)
+        read = samples(loader)
+        assert read.batch(0).x.shape[0] == 16
+        got = nv.Evaluator(model, loader, device="cpu", forward=lambda m, b: (m(b.x), b.more["y"])).measure()
+        assert got.loss == pytest.approx(nv.Evaluator(model, data, device="cpu").measure().loss, rel=1e-6)
+
+    def test_its_tensors_are_compared_all_the_same(self, data):
+        loader = DataLoader(TensorDataset(*data), batch_size=8, collate_fn=lambda parts: Record(parts, noise=1.0))
+        with pytest.raises(DataError, match="two reads of the same samples differ"):
+            samples(loader)
+
+    def test_an_object_that_shows_nothing_is_known_by_its_class(self):
+        assert _digest([Bare()]) == _digest([Bare()])
+        assert _digest([Bare()]) != _digest([torch.zeros(1)])
+
+    def test_every_number_of_an_array_counts(self):
+        one, other = np.zeros(5000), np.zeros(5000)
+        other[2500] = 1  # where repr writes "..."
+        assert _digest([one]) != _digest([other])
+        assert _digest([one]) == _digest([one.copy()])
 
 
 class TestSources:
@@ -219,6 +285,19 @@ class TestRefused:
     def test_a_batch_size_that_is_none(self, data, wanted):
         with pytest.raises(DataError, match="batch_size: 'auto' or a whole number of at least 1"):
             samples(data, batch_size=wanted)
+
+
+def test_a_refusal_of_random_transforms_leaves_the_random_states_where_they_were(data):
+    class Jittered(Plain):
+        def __getitem__(self, i):
+            x, y = super().__getitem__(i)
+            return x + random.random() + np.random.rand(), y  # noqa: NPY002
+
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[2]  # noqa: NPY002
+    with pytest.raises(DataError, match="two reads of the same samples differ"):
+        samples(Jittered(data, noise=True))
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1:] == (random.getstate(), np.random.get_state()[2])  # noqa: NPY002
 
 
 class OwnBatches(BatchSampler):

@@ -6,8 +6,9 @@ May import: torch, core.family, core.replica, core.data.
 policy         running statistics at the coefficients c
 =============  ====================================================================================================
 final          those of the background (usually the trained model)
-interpolate    ``sum_k c_k statistics_k``; variances not below the smallest of the anchors' (quadratic coefficients are
-               negative inside [0, 1] and would give a negative variance)
+interpolate    ``sum_k c_k statistics_k`` in the layers that lie in or downstream of the scope, the background's elsewhere;
+               variances not below the smallest of the anchors' (quadratic coefficients are negative inside [0, 1] and
+               would give a negative variance)
 recalibrate    reset, then averaged over calibration batches with the weights at c
 batch          those of the measured batch itself; the numbers then depend on the batch size
 stored         those of the anchor itself (recorded checkpoints; not for a user to choose)
@@ -19,14 +20,15 @@ always come from the background.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .data import Samples
+from .data import DataError, Samples
 from .family import Coefficients, WeightFamily
 from .replica import Replica
 from .scope import Scope
@@ -79,16 +81,18 @@ class BatchNorm:
             return self._replica.buffers({**family.background, **anchor})
         buffers = self._replica.buffers(family.background)
         if policy == "interpolate":
-            buffers.update(self._replica.buffers({**family.background, **interpolated(family, row)}))
+            buffers.update(self._replica.buffers({**family.background, **interpolated(family, row, self._reached(family.scope))}))
         elif policy == "recalibrate":
             batches = (self._calibration.batch(number) for number in self._full_batches())
-            return self._replica.recalibrated(parameters, buffers, batches)
+            with _enough():
+                return self._replica.recalibrated(parameters, buffers, batches)
         return buffers
 
     def outputs(self, policy: str, parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Any) -> tuple[Any, Any]:
         """Return outputs and targets of a batch under the policy."""
         if policy == "batch":
-            return self._replica.batch_statistics(parameters, buffers, batch)
+            with _enough():
+                return self._replica.batch_statistics(parameters, buffers, batch)
         return self._replica(parameters, buffers, batch)
 
     def describe(self, policy: str, own_data: bool) -> str:
@@ -97,7 +101,7 @@ class BatchNorm:
             return "of each batch" if self._replica.untracked else "no BatchNorm"
         if policy == "recalibrate":
             source = "the measured data" if own_data else "training data"
-            return f"recalibrated on {len(self._full_batches()) * self._calibration.batch_size} samples of {source}"
+            return f"recalibrated on {sum(map(self._calibration.size, self._full_batches()))} samples of {source}"
         return {"batch": "of each batch", "stored": "of each checkpoint"}.get(policy, policy)
 
     def calibration_digest(self) -> str:
@@ -107,10 +111,29 @@ class BatchNorm:
     def _full_batches(self) -> list[int]:
         # a shorter last batch would weigh as much as a full one, and a batch of one sample has no variance
         samples = self._calibration
-        full = [number for number in range(len(samples)) if samples.size(number) == samples.batch_size]
+        full = [number for number in range(len(samples)) if samples.size(number) >= samples.batch_size]
         return full[: max(1, CALIBRATION // samples.batch_size)]
 
     def _upstream(self, scope: Scope) -> bool:
+        norms = [position for position, name in enumerate(self._order) if name in self._replica.norms]
+        if not norms:
+            return False
+        first = self._entered(scope)
+        return first is None or first < max(norms)
+
+    def _reached(self, scope: Scope) -> list[str]:
+        """Return the running statistics of the layers that lie in or downstream of a scope."""
+        first = self._entered(scope)
+        last = {name: position for position, name in enumerate(self._order)}
+        # what is never entered may be read anywhere
+        return [
+            name
+            for name in self._replica.layout.statistics
+            if first is None or last.get(name.rpartition(".")[0], len(self._order)) >= first
+        ]
+
+    def _entered(self, scope: Scope) -> int | None:
+        """Return where a forward pass first meets the scope; None where that is not known."""
         layout = self._replica.layout
         owners = {name: [layer] for layer, names in layout.layers.items() for name in names}
         for alias, name in layout.aliases.items():
@@ -118,19 +141,31 @@ class BatchNorm:
         entered: dict[str, int] = {}
         for position, name in enumerate(self._order):
             entered.setdefault(name, position)
-        norms = [position for position, name in enumerate(self._order) if name in self._replica.norms]
-        if not norms:
-            return False
-        # a module that is never entered (its weights are used by another) may lie anywhere
         used = [min(entered.get(layer, len(self._order)) for layer in owners[name]) for name in scope.tensors]
-        return any(first < max(norms) or first == len(self._order) for first in used)
+        # a module that is never entered (its weights are used by another) may lie anywhere
+        return None if len(self._order) in used else min(used)
 
 
-def interpolated(family: WeightFamily, row: Coefficients) -> dict[str, Tensor]:
-    """Return the running statistics at a row: affine like the weights, variances not below the anchors' smallest."""
+@contextmanager
+def _enough() -> Iterator[None]:
+    """Say in words what torch says of a batch of one sample, which has no variance."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise DataError(
+            "batchnorm: a batch of one sample has no variance, so its statistics cannot be used; measure at least two samples, "
+            f"with batch_size of at least 2, or take batchnorm='final' ({error})"
+        ) from error
+
+
+def interpolated(family: WeightFamily, row: Coefficients, names: Collection[str]) -> dict[str, Tensor]:
+    """Return the named running statistics at a row: affine like the weights, variances not below the anchors' smallest."""
     layout: Layout = family.layout
     answer = {}
-    for name, kind in layout.statistics.items():
+    for name in names:
+        kind = layout.statistics[name]
         values = torch.stack([anchor[name].double() for anchor in family.anchors])
         total = torch.einsum("k,k...->...", torch.tensor(list(row), dtype=torch.float64), values)
         answer[name] = torch.maximum(total, values.min(0).values) if kind == "var" else total

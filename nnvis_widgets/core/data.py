@@ -7,6 +7,8 @@ processes, so only its data set, its collate function and, where it is a fixed s
 from __future__ import annotations
 
 import hashlib
+import random
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,11 +53,14 @@ class Samples:
         device: torch.device,
         at_most: int | None = None,
     ):
+        before = _random_state()
         self._read, size, labels = _reader(data)
         if size == 0:
             raise DataError("data: there are no samples in it")
         if samples is not None and not (_is_whole(samples) and 1 <= samples <= size):
             raise DataError(f"samples: a whole number from 1 to {size} (the size of the data), received {samples!r}")
+        # with hardly a sample a class, such as the targets of a regression on whole numbers, there are no shares to keep
+        labels = labels if labels is not None and len(np.unique(labels)) <= size / 10 else None
         self.stratified = labels is not None
         rng = np.random.default_rng(seed)
         order = rng.permutation(size) if labels is None else stratified_order(labels, rng)
@@ -68,13 +73,17 @@ class Samples:
         self._digests: dict[int, str] = {}
         self.batch(0)
         if _digest(self._read(self._indices(0))) != self._digests[0]:
+            # the transforms of the user's data have drawn; a refusal leaves everything as it was
+            _set_random_state(before)
             raise DataError(
                 "data: two reads of the same samples differ (random augmentation?), so points could not be compared. "
                 "Pass the data set without random transforms, or the tensors of one read"
             )
 
     def __len__(self) -> int:
-        return -(-self.n // self.batch_size)
+        # a last batch of one sample has no variance for BatchNorm to use: it joins the one before it
+        tail = self.n > self.batch_size > 1 and self.n % self.batch_size == 1
+        return -(-self.n // self.batch_size) - tail
 
     def size(self, number: int) -> int:
         """Return how many samples batch `number` holds."""
@@ -107,14 +116,17 @@ class Samples:
         return total.hexdigest()
 
     def _indices(self, number: int) -> np.ndarray:
-        return self.order[number * self.batch_size : (number + 1) * self.batch_size]
+        end = self.n if number == len(self) - 1 else (number + 1) * self.batch_size
+        return self.order[number * self.batch_size : end]
 
 
 def stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a random order whose every prefix holds the classes in nearly their shares."""
     key = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
+    by_label = np.argsort(labels, kind="stable")
+    starts = np.flatnonzero(np.diff(labels[by_label])) + 1
+    for group in np.split(by_label, starts):
+        members = rng.permutation(group)
         key[members] = (np.arange(len(members)) + rng.random(len(members))) / len(members)
     return np.argsort(key, kind="stable")
 
@@ -227,15 +239,22 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _leaves(batch: Any):
+def _leaves(batch: Any, seen: tuple[int, ...] = ()):
+    """Yield what a batch holds: containers are opened, and objects of other classes through their attributes."""
+    if id(batch) in seen:
+        return
+    inside: Any = None
     if isinstance(batch, Mapping):
-        for key in batch:
-            yield from _leaves(batch[key])
+        inside = batch.values()
     elif isinstance(batch, (list, tuple)):
-        for part in batch:
-            yield from _leaves(part)
-    else:
+        inside = batch
+    elif hasattr(batch, "__dict__") and not isinstance(batch, (Tensor, np.ndarray)) and not callable(batch):
+        inside = vars(batch).values()
+    if inside is None:
         yield batch
+        return
+    for part in inside:
+        yield from _leaves(part, (*seen, id(batch)))
 
 
 def _bytes(batch: Any) -> int:
@@ -248,6 +267,20 @@ def _digest(batch: Any) -> str:
         if isinstance(leaf, Tensor):
             total.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
             total.update(raw_bytes(leaf))
+        elif isinstance(leaf, np.ndarray) and not leaf.dtype.hasobject:
+            total.update(f"{leaf.dtype}{leaf.shape}".encode())
+            total.update(np.ascontiguousarray(leaf).tobytes())
         else:
-            total.update(repr(leaf).encode())
+            # where an object lies in memory is no property of the data
+            total.update(re.sub(r"\b0x[0-9a-fA-F]+", "", repr(leaf)).encode())
     return total.hexdigest()
+
+
+def _random_state() -> tuple[Any, ...]:
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 - the user's own
+
+
+def _set_random_state(state: tuple[Any, ...]) -> None:
+    random.setstate(state[0])
+    np.random.set_state(state[1])  # noqa: NPY002
+    torch.set_rng_state(state[2])

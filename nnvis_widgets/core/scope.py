@@ -106,7 +106,10 @@ def _named(spec: str, layout: Layout) -> Scope:
         return Scope.parse(None, layout)
     if spec.endswith(".*"):
         prefix = spec[:-1]
-        return _whole(spec, "layer", [name for name in layout.shapes if name.startswith(prefix)], layout)
+        below = [name for name in layout.shapes if name.startswith(prefix)]
+        if not below:
+            _refuse_tied(spec[:-2], layout)
+        return _whole(spec, "layer", below, layout)
     if spec_name in layout.shapes:
         return _whole(spec_name, "tensor", [spec_name], layout)
     if spec in layers:
@@ -117,12 +120,16 @@ def _named(spec: str, layout: Layout) -> Scope:
         raise ScopeError(
             f"scope: the module {spec!r} owns no parameters itself; {spec + '.*'!r} selects all {len(below)} tensors below it"
         )
-    tied = [alias for alias in layout.aliases if alias.startswith(f"{spec}.")]
-    if tied:
-        raise ScopeError(f"scope: all parameters of {spec!r} are tied to {sorted({layout.aliases[a] for a in tied})}: name those")
+    _refuse_tied(spec, layout)
     if spec in layout.buffers:
         raise ScopeError(f"scope: {spec!r} is a buffer; buffers follow the evaluator's BatchNorm policy, not a path")
     raise _unknown(spec, layout)
+
+
+def _refuse_tied(module: str, layout: Layout) -> None:
+    tied = sorted({name for alias, name in layout.aliases.items() if alias.startswith(f"{module}.")})
+    if tied:
+        raise ScopeError(f"scope: all parameters of {module!r} are tied to {tied}: name those")
 
 
 def _unknown(spec: str, layout: Layout) -> ScopeError:
