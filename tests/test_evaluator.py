@@ -11,6 +11,7 @@ from torch.nn.utils import parametrizations
 
 import nnvis_widgets as nv
 from nnvis_widgets.core import evaluator as module
+from nnvis_widgets.core.data import DataError
 from nnvis_widgets.core.states import StateError
 from nnvis_widgets.core.tiles import coarse_to_fine
 
@@ -366,3 +367,18 @@ def test_points_are_visited_once_each_from_coarse_to_fine(points, first):
     for m in range(4, points, 8):
         gaps = np.diff(sorted(order[:m]))
         assert gaps.max() <= 4 * points / m
+
+
+class TestTheFirstBatch:
+    def test_of_another_type_names_both(self, model, data):
+        with pytest.raises(DataError, match=r"data: the first batch.*float64 \(57, 1, 5, 7\).*weights are float32") as refused:
+            nv.Evaluator(model, (data[0].double().numpy(), data[1].numpy()), device="cpu")
+        assert "inputs.to(torch.float32), or model.to(torch.float64)" in str(refused.value)
+        assert isinstance(refused.value.__cause__, RuntimeError)
+
+    def test_of_another_shape_names_both(self, model, data):
+        shapes = r"holds float32 \(57, 2, 5, 7\), int64 \(57,\).*'conv1\.weight' with shape \(3, 1, 3, 3\)"
+        with pytest.raises(DataError, match=shapes):
+            DataError, match=r"holds float32 \(57, 2, 5, 7\), int64 \(57,\).*'conv1\.weight' with shape \(3, 1, 3, 3\)"
+        ):
+            nv.Evaluator(model, (data[0].expand(-1, 2, -1, -1), data[1]), device="cpu")

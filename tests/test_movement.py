@@ -129,3 +129,14 @@ def test_progress_ends_with_the_table(run):
 def test_refused_when_it_is_called(run, options, message):
     with pytest.raises((ValueError, ScopeError), match=message):
         iter_movement(run, **options)
+
+
+def test_a_run_of_one_checkpoint_has_not_moved(walk):
+    with pytest.raises(ValueError, match="run: movement is measured between two checkpoints, and this run holds 1"):
+        nv.measure_movement(nv.Run.from_states(walk[:1]))
+
+
+@pytest.mark.parametrize("run", ["runs/lenet", 3, None, {"fc1.weight": 0}])
+def test_what_is_no_run(run):
+    with pytest.raises(TypeError, match=r"run: a Run, such as nv\.Run\.open\(folder\).*received"):
+        nv.measure_movement(run)

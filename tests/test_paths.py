@@ -1,3 +1,5 @@
+import collections
+
 import factories
 import numpy as np
 import pytest
@@ -402,3 +404,32 @@ class TestRefusedWhenItIsCalled:
         run = nv.Run.from_states(factories.states(factories.made(lambda: factories.Deep(2)), 2))
         with pytest.raises(StateError, match="checkpoint 1 of the run does not fit the model"):
             nv.iter_training(evaluator, run)
+
+
+def test_arguments_in_the_wrong_order_or_of_another_kind(evaluator, walk):
+    path = nv.LinearPath(walk[0], walk[4])
+    with pytest.raises(TypeError, match=r"evaluator: the first argument is an nv\.Evaluator\(model, data\), received LinearPath"):
+        nv.measure_path(path, evaluator)
+    with pytest.raises(TypeError, match=r"path: a LinearPath, QuadraticPath or LagrangePath, received list"):
+        nv.measure_path(evaluator, [walk[0], walk[4]])
+    with pytest.raises(TypeError, match=r"run: a Run, such as .*nv\.Run\.from_states\(\[state, \.\.\.\]\); received a list"):
+        nv.measure_training(evaluator, walk)
+    with pytest.raises(TypeError, match="evaluator: the first argument"):
+        nv.measure_training(nv.Run.from_states(walk), evaluator)
+
+
+def test_the_provenance_of_a_training_curve_names_its_checkpoints(evaluator, run, walk, monkeypatch):
+    reads = collections.Counter()
+    state = type(run[0]).state.fget
+
+    def counted(checkpoint):
+        reads[checkpoint.index] += 1
+        return state(checkpoint)
+
+    monkeypatch.setattr(type(run[0]), "state", property(counted))
+    results = list(nv.iter_training(evaluator, run))
+    weights = results[-1].provenance["weights"]
+    assert weights == [checkpoint.digest for checkpoint in run]
+    assert nv.measure_path(evaluator, nv.LinearPath(walk[0], walk[4]), [0.0]).provenance["weights"] == [weights[0], weights[4]]
+    # those at the ends are read for the distance too
+    assert all(reads[index] <= (2 if index in (0, 4) else 1) for index in range(5))

@@ -214,6 +214,12 @@ class TestRefused:
         assert not folder.exists()
 
 
+def test_epoch_0_is_the_initial_weights(model, folder):
+    hint = "received 0; epoch 0 is the initial weights; count from 1 or leave epoch out"
+    with nv.Recorder(model, folder) as recorder, pytest.raises(RunError, match=hint):
+        recorder.record(epoch=0)
+
+
 class TestAFullDisk:
     @pytest.fixture
     def full(self, monkeypatch):

@@ -103,6 +103,39 @@ def test_the_repr_says_what_is_inside(result, parts):
     assert all(part in repr(result) for part in parts)
 
 
+class TestFrozen:
+    def test_equality_is_identity(self):
+        for make in (path_result, movement, lambda: nv.ResultSet({"a": path_result()})):
+            one = make()
+            assert (one == make()) is False
+            assert one == one
+            assert one in [make(), one]
+            assert len({one, make()}) == 2
+
+    @pytest.mark.parametrize("read", [lambda r: r.loss, lambda r: r.alphas, lambda r: r.metrics["accuracy"]])
+    def test_arrays_cannot_be_written_to(self, read):
+        with pytest.raises(ValueError, match="read-only"):
+            read(path_result())[0] = 7
+
+    def test_the_callers_own_array_stays_writable_and_does_not_reach_in(self):
+        loss = np.array([3.0, 1.0, 2.0])
+        result = path_result(loss=loss, metrics={"accuracy": loss})
+        kept = nv.PathResult(**{**{e.name: getattr(result, e.name) for e in dataclasses.fields(result)}, "loss": loss})
+        loss[0] = 9
+        assert kept.loss.tolist() == [3.0, 1.0, 2.0]
+
+    def test_also_when_they_come_from_a_file(self, tmp_path):
+        path_result().save(tmp_path / "a.nv")
+        with pytest.raises(ValueError, match="read-only"):
+            nv.load(tmp_path / "a.nv").loss[0] = 7
+
+    def test_what_is_measured_is_frozen_and_the_runs_epochs_are_not(self, evaluator, run):
+        got = nv.measure_training(evaluator, run)
+        for array in (got.epochs, got.loss, got.metrics["accuracy"]):
+            assert not array.flags.writeable
+        assert run.epochs.flags.writeable
+
+
 class TestReading:
     def test_values_come_with_their_paired_errors(self):
         result = path_result()
@@ -186,6 +219,17 @@ class TestPictures:
         MEASUREMENT.plot(axes)
         movement().plot(axes)
         assert axes.get_xlabel() == "distance travelled (Euclidean)"
+
+    def test_a_set_of_measurements(self, axes):
+        nv.ResultSet({"train": MEASUREMENT, "test": MEASUREMENT}).plot(axes)
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train", "test"]
+
+    @pytest.mark.parametrize("others", [{"point": MEASUREMENT}, {"table": movement()}])
+    def test_a_set_of_what_shares_no_axes_is_refused_in_words(self, axes, others):
+        with pytest.raises(TypeError, match=r"plot: only paths with paths.*Draw them one by one: results\.results\['path'\]"):
+            nv.ResultSet({"path": path_result(), **others}).plot(axes)
+        with pytest.raises(TypeError, match="this set holds MovementTable"):
+            nv.ResultSet({"one": movement(), "two": movement()}).plot(axes)
 
     def test_without_axes_a_new_figure(self):
         from matplotlib import pyplot

@@ -1,4 +1,5 @@
 import copy
+import datetime
 
 import factories
 import numpy as np
@@ -12,14 +13,32 @@ from nnvis_widgets.runs.run import RunError
 
 
 class TestFromStates:
-    def test_is_the_states_themselves(self, walk):
+    def test_holds_the_states(self, walk):
         run = nv.Run.from_states(walk, epochs=[0, 1, 2, 4, 8], metrics={"loss": [5, 4, 3, 2, 1]})
         assert len(run) == 5
-        assert all(checkpoint.state[name] is state[name] for checkpoint, state in zip(run, walk, strict=True) for name in state)
+        assert all(factories.same(checkpoint.state, state) for checkpoint, state in zip(run, walk, strict=True))
         assert run.epochs.tolist() == [0, 1, 2, 4, 8]
         assert run.metrics["loss"].tolist() == [5, 4, 3, 2, 1]
         assert run[-1].epoch == 8
         assert [checkpoint.index for checkpoint in run[1:3]] == [1, 2]
+
+    def test_training_on_does_not_change_it(self, model):
+        start = copy.deepcopy(model.state_dict())
+        run = nv.Run.from_states([start, {name: tensor + 1 for name, tensor in start.items()}, model.state_dict()])
+        before = run[2].digest
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(5)
+        start["fc1.bias"].fill_(9)
+        assert torch.equal(run.final["fc1.bias"] + 5, model.fc1.bias)
+        assert not torch.equal(run.initial["fc1.bias"], start["fc1.bias"])
+        assert nv.Run.from_states([run.final])[0].digest == before
+
+    def test_tied_weights_stay_one_tensor(self):
+        net = factories.made(factories.Tied)
+        run = nv.Run.from_states(factories.states(net, 2))
+        assert run.final["decoder.weight"] is run.final["embedding.weight"]
+        assert run.layout.aliases == {"decoder.weight": "embedding.weight"}
 
     def test_of_wrapped_models_takes_their_prefixes_off(self, walk):
         run = nv.Run.from_states([{f"module.{name}": tensor for name, tensor in state.items()} for state in walk])
@@ -43,7 +62,7 @@ class TestFromStates:
         states = [{"w": torch.tensor([v], dtype=torch.float64)} for v in (0.0, 2.0, 4.0, 3.0, 8.0)]  # lengths 0 2 4 5 10
         run = nv.Run.from_states(states)
         assert run.index_by_distance(share) == index
-        assert run.mid_by_distance(share)["w"] is states[index]["w"]
+        assert torch.equal(run.mid_by_distance(share)["w"], states[index]["w"])
 
     def test_the_repr(self, run):
         assert repr(run) == "Run(5 states in memory: 5 checkpoints, epochs 0 to 4)"
@@ -149,6 +168,23 @@ class TestFromCheckpoints:
             nv.Run.from_checkpoints([tmp_path / "b.pt"]).initial
         with pytest.raises(RunError, match="is no state_dict; it holds int"):
             nv.Run.from_checkpoints([save(3, "c.pt")]).initial
+
+    def test_an_object_that_would_run_code_is_named_with_what_works(self, walk, save, tmp_path):
+        file = save({"model": walk[0], "when": datetime.datetime(2026, 1, 1)}, "a.pt")
+        with pytest.raises(RunError, match=r"Unsupported global: GLOBAL datetime\.datetime,.*Save model\.state_dict") as refused:
+            nv.Run.from_checkpoints([file]).initial
+        assert "\x1b" not in str(refused.value)
+        assert "add_safe_globals([datetime.datetime])" in str(refused.value)
+        (tmp_path / "b.pt").write_text("hello")
+        with pytest.raises(RunError, match=r"It is no file of torch\.save, or is cut short"):
+            nv.Run.from_checkpoints([tmp_path / "b.pt"]).initial
+
+    def test_a_single_path_is_a_run_of_one(self, walk, save):
+        file = save(walk[0], "a.pt")
+        for path in (file, str(file)):
+            run = nv.Run.from_checkpoints(path)
+            assert len(run) == 1
+            assert factories.same(run.initial, walk[0])
 
     def test_no_files(self, tmp_path):
         with pytest.raises(RunError, match="at least one file, received none"):

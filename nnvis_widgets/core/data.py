@@ -239,7 +239,7 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _leaves(batch: Any, seen: tuple[int, ...] = ()):
+def leaves(batch: Any, seen: tuple[int, ...] = ()):
     """Yield what a batch holds: containers are opened, and objects of other classes through their attributes."""
     if id(batch) in seen:
         return
@@ -254,16 +254,16 @@ def _leaves(batch: Any, seen: tuple[int, ...] = ()):
         yield batch
         return
     for part in inside:
-        yield from _leaves(part, (*seen, id(batch)))
+        yield from leaves(part, (*seen, id(batch)))
 
 
 def _bytes(batch: Any) -> int:
-    return sum(leaf.numel() * leaf.element_size() for leaf in _leaves(batch) if isinstance(leaf, Tensor))
+    return sum(leaf.numel() * leaf.element_size() for leaf in leaves(batch) if isinstance(leaf, Tensor))
 
 
 def _digest(batch: Any) -> str:
     total = hashlib.blake2b(digest_size=16)
-    for leaf in _leaves(batch):
+    for leaf in leaves(batch):
         if isinstance(leaf, Tensor):
             total.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
             total.update(raw_bytes(leaf))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from .data import DataError, move
+from .data import DataError, leaves, move
 from .states import Layout, StateError, raw_bytes, unwrap
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
@@ -142,7 +142,12 @@ class Replica:
         """Return outputs and targets of a batch and the order of the modules; refuse a model that is random."""
         buffers = self.buffers(state)
         before = torch.get_rng_state()
-        order = self.call_order(state, buffers, batch)
+        try:
+            order = self.call_order(state, buffers, batch)
+        except (StateError, DataError, torch.OutOfMemoryError):
+            raise
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise DataError(self._why_not(batch, error)) from error
         output, target = self(state, buffers, batch)
         again, _ = self(state, buffers, batch)
         if not torch.equal(before, torch.get_rng_state()):
@@ -154,6 +159,19 @@ class Replica:
         if isinstance(output, Tensor) and not torch.allclose(output, again, rtol=1e-4, atol=1e-6, equal_nan=True):
             raise StateError("model: two passes over the same batch with the same weights differ, so points could not be compared")
         return output, target, order
+
+    def _why_not(self, batch: Any, error: Exception) -> str:
+        """Return the words for a batch that does not go through the model, with torch's own at the end."""
+        tensors = [leaf for leaf in leaves(batch) if isinstance(leaf, Tensor)]
+        holds = ", ".join(f"{_short(tensor.dtype)} {tuple(tensor.shape)}" for tensor in tensors) or f"a {type(batch).__name__}"
+        name, shape = next(iter(self.layout.shapes.items()))
+        own = next(iter(self.layout.dtypes.values()))
+        other = [t.dtype for t in tensors if t.is_floating_point() and t.dtype not in self.layout.dtypes.values()]
+        hint = f" Inputs of the model's type work: inputs.to({own}), or model.to({other[0]})." if other else ""
+        return (
+            f"data: the first batch cannot be passed through the model. It holds {holds}; the model's weights are {_short(own)}, "
+            f"the first of them {name!r} with shape {tuple(shape)}.{hint} torch says: {error}"
+        )
 
     @contextmanager
     def _training(self, momentum: float | None) -> Iterator[None]:
@@ -225,6 +243,10 @@ def find_device(wanted: str | torch.device) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device: 'auto' or one of {', '.join(there)}; received {str(wanted)!r} ({reason})") from None
     return device
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _tensor(output: Any) -> Any:

@@ -38,6 +38,17 @@ class RunLike(Protocol):
     def __getitem__(self, index: int) -> Any: ...
 
 
+def check_run(run: Any) -> RunLike:
+    """Return `run`, or refuse what is none."""
+    if not (hasattr(run, "epochs") and hasattr(run, "__len__") and hasattr(run, "__getitem__")):
+        raise TypeError(f"run: a Run, such as nv.Run.open(folder) or nv.Run.from_states([state, ...]); received {_named(run)}")
+    return run
+
+
+def _named(value: Any) -> str:
+    return f"the {type(value).__name__} {value!r}" if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
+
+
 def unwrap(model: nn.Module) -> nn.Module:
     """Return the user's module inside DataParallel, DistributedDataParallel and torch.compile wrappers."""
     wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core.distances import distances
 from ..core.scope import Scope, movable_layers
-from ..core.states import Layout, RunLike
+from ..core.states import Layout, RunLike, check_run
 from ..results import MovementTable
 
 COLUMNS = ("distance", "relative_distance", "rms", "arc_length", "tortuosity", "cosine", "rho", "eta")
@@ -29,6 +29,9 @@ def iter_movement(
 ) -> Generator[float, None, MovementTable]:
     """Yield the share of the checkpoints that have been read; the generator's return value is the `MovementTable`."""
     # not itself a generator function: bad input is refused when it is called, not at the first step
+    check_run(run)
+    if len(run) < 2:
+        raise ValueError(f"run: movement is measured between two checkpoints, and this run holds {len(run)}")
     layout = layout or run.layout  # type: ignore[attr-defined]
     first, last = _index(run, "start", start), _index(run, "end", end)
     middle = None if mid is None else _index(run, "mid", mid)

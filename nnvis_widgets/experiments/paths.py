@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ..core.distances import distances
 from ..core.evaluator import Evaluator, Sweep
 from ..core.family import LagrangePath, WeightFamily, check_alphas, check_states
 from ..core.scope import Scope
-from ..core.states import RunLike, State
+from ..core.states import RunLike, State, check_run, digest
 from ..results import PathResult
 
 MODEL_ALPHAS = (0.0, 1.0)
@@ -31,9 +32,10 @@ def iter_path(
     yielded stays a valid result over its `n` samples. Parameters, errors: see `measure_path`.
     """
     # not itself a generator function: bad input is refused when it is called, not at the first step
-    parsed = Scope.parse(scope, evaluator.layout)
+    _check_evaluator(evaluator)
     if not isinstance(path, LagrangePath):
         raise TypeError(f"path: a LinearPath, QuadraticPath or LagrangePath, received {type(path).__name__}")
+    parsed = Scope.parse(scope, evaluator.layout)
     states = check_states(evaluator.layout, path.states, "state")
     if alphas is None:
         low, high = ELEMENT_ALPHAS if parsed.level == "element" else MODEL_ALPHAS
@@ -137,9 +139,10 @@ def iter_paths(
 
 def iter_training(evaluator: Evaluator, run: RunLike) -> Iterator[PathResult]:
     """Yield partial results of `measure_training`: checkpoint by checkpoint, those to come NaN."""
-    anchors = _Checkpoints(evaluator, run)
+    _check_evaluator(evaluator)
+    anchors = _Checkpoints(evaluator, check_run(run))
     last = anchors[len(run) - 1]
-    epochs = np.asarray(run.epochs, dtype=float)
+    epochs = np.array(run.epochs, dtype=float)
     span = epochs[-1] - epochs[0]
     family = WeightFamily(evaluator.layout, Scope.parse(None, evaluator.layout), anchors, last)
     moved = distances(family.scope.take(anchors[0]), family.scope.take(last))
@@ -163,7 +166,7 @@ def iter_training(evaluator: Evaluator, run: RunLike) -> Iterator[PathResult]:
                 positions=np.array([]),
                 n=sweep.n,
                 fraction=sweep.fraction,
-                provenance=provenance,
+                provenance={**provenance, "weights": anchors.digests()},
                 **arrays,
             )
 
@@ -194,12 +197,28 @@ class _Checkpoints(Sequence):
         if len(run) < 1:
             raise ValueError("run: it holds no checkpoints")
         self._evaluator, self._run = evaluator, run
+        self._digests = [""] * len(run)
+        self._last: tuple[int, dict[str, Tensor]] | None = None
 
     def __len__(self) -> int:
         return len(self._run)
 
     def __getitem__(self, index):
-        return self._evaluator.layout.check(self._run[index].state, f"checkpoint {index} of the run")
+        # one is kept: the weights and the buffers of a point are asked for one after the other
+        if self._last is None or self._last[0] != index:
+            state = self._evaluator.layout.check(self._run[index].state, f"checkpoint {index} of the run")
+            self._digests[index] = self._digests[index] or digest(state)
+            self._last = (index, state)
+        return self._last[1]
+
+    def digests(self) -> list[str]:
+        """Return the digest of each checkpoint that has been read; "" for those to come."""
+        return list(self._digests)
+
+
+def _check_evaluator(evaluator: Any) -> None:
+    if not isinstance(evaluator, Evaluator):
+        raise TypeError(f"evaluator: the first argument is an nv.Evaluator(model, data), received {type(evaluator).__name__}")
 
 
 def _last(results: Iterator[PathResult]) -> PathResult:

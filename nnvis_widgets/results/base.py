@@ -22,11 +22,24 @@ NAN = float("nan")
 LINEAR = "#0072B2"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Result:
-    """What all results share: saving, and a repr that says what is inside."""
+    """What all results share: saving, a repr that says what is inside, and arrays that cannot be written to.
+
+    Two results are equal only where they are the same object; arrays have no single truth value.
+    """
 
     _kinds: ClassVar[dict[str, type[Result]]] = {}
+    _shares_axes: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, np.ndarray):
+                object.__setattr__(self, entry.name, _frozen(value))
+            elif isinstance(value, dict) and any(isinstance(part, np.ndarray) for part in value.values()):
+                frozen = {key: _frozen(part) if isinstance(part, np.ndarray) else part for key, part in value.items()}
+                object.__setattr__(self, entry.name, frozen)
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -62,6 +75,14 @@ class Result:
         return cls(**values)
 
 
+def _frozen(array: np.ndarray) -> np.ndarray:
+    # a copy: the caller's own array stays as it was, and what is done to it later does not reach in
+    if array.flags.writeable:
+        array = array.copy()
+        array.setflags(write=False)
+    return array
+
+
 def load(path: str | os.PathLike) -> Result:
     """Return a result that was written by its ``save`` method.
 
@@ -81,7 +102,7 @@ def _known(about: dict[str, Any], where: Any) -> type[Result]:
     return kind
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Measurement(Result):
     """Loss and metrics at one state.
 
@@ -112,18 +133,18 @@ class Measurement(Result):
         errors = {f"{k}_se": v for k, v in self.metrics_se.items()}
         return pandas.DataFrame([{"loss": self.loss, "loss_se": self.loss_se, **self.metrics, **errors, "n": self.n}])
 
-    def plot(self, ax: Axes | None = None) -> Axes:
+    def plot(self, ax: Axes | None = None, label: str | None = None) -> Axes:
         """Draw the loss and the metrics as points with two standard errors; returns the axes."""
         axes = new_axes(ax)
         names = ["loss", *self.metrics]
         values = [self.loss, *self.metrics.values()]
         errors = [2 * self.loss_se, *(2 * self.metrics_se.get(name, NAN) for name in self.metrics)]
-        axes.errorbar(names, values, yerr=errors, fmt="o", capsize=4, color=LINEAR)
+        axes.errorbar(names, values, yerr=errors, fmt="o", capsize=4, color=LINEAR if label is None else None, label=label)
         axes.set_title(caption(self.provenance, self.n), fontsize="small")
         return axes
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class ResultSet(Result):
     """Several results under one roof, such as the linear path, the quadratic path and the training curve of one picture.
 
@@ -162,7 +183,20 @@ class ResultSet(Result):
         return pandas.concat(tables, names=["result"]).reset_index("result").reset_index(drop=True)
 
     def plot(self, ax: Axes | None = None, **options: Any) -> Axes:
-        """Draw all of them into one pair of axes; returns the axes."""
+        """Draw all of them into one pair of axes; returns the axes.
+
+        Raises
+        ------
+        TypeError
+            They have no axes in common, such as a path and a measurement at one state.
+        """
+        kinds = sorted({type(result).__name__ for result in self.results.values()})
+        if len(kinds) > 1 or not all(result._shares_axes for result in self.results.values()):
+            first = next(iter(self.results))
+            raise TypeError(
+                "plot: only paths with paths, or measurements with measurements, share one pair of axes; this set holds "
+                f"{', '.join(kinds)}. Draw them one by one: results.results[{first!r}].plot()"
+            )
         axes = new_axes(ax)
         for name, result in self.results.items():
             result.plot(axes, label=name, **options)  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ May import: results.base, numpy. pandas and matplotlib are imported by the metho
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class MovementTable(Result):
     """How far the weights of each scope have travelled; one row a scope.
 
@@ -36,6 +36,8 @@ class MovementTable(Result):
     rho, eta : ndarray
         Of the mid checkpoint: <mid - start, D> / |D|^2, and its distance from the line over |D|; NaN without one.
     """
+
+    _shares_axes: ClassVar[bool] = False
 
     scopes: list[str]
     levels: list[str]

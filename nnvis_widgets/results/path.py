@@ -22,7 +22,7 @@ COLOURS = {"linear": LINEAR, "quadratic": "#D55E00", "lagrange": "#CC79A7", "tra
 LINES = {"linear": "-", "quadratic": "--", "lagrange": "-.", "training": "o"}
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class PathResult(Result):
     """Loss and metrics along a path, or at the recorded checkpoints (kind "training").
 

@@ -6,6 +6,7 @@ May import: torch, core.states.
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,8 @@ def read_state(file: Path, key: str | None) -> State:
     """Return the state_dict in a file: the entry `key`, the file itself, or its only entry that is one."""
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
-        raise RunError(
-            f"{file} cannot be read with torch.load(weights_only=True): {reason}. Save model.state_dict(), not the model itself"
-        ) from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+        raise RunError(f"{file} cannot be read with torch.load(weights_only=True): {_reason(error)}") from error
     if key is not None:
         if not isinstance(content, Mapping) or key not in content:
             there = ", ".join(map(repr, content)) if isinstance(content, Mapping) else type(content).__name__
@@ -42,6 +40,20 @@ def read_state(file: Path, key: str | None) -> State:
         there = ", ".join(map(repr, entries)) if entries else type(content).__name__
         raise RunError(f"{file} is no state_dict; it holds {there}. Name the entry with key=")
     return plain_names(inside[0])
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of torch's message that says what is wrong, and what would work."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    found = re.search(r"Unsupported global: GLOBAL (\S+)", text)
+    if found:
+        return (
+            f"Unsupported global: GLOBAL {found[1]}, an object that its pickle would make by running code. Save "
+            "model.state_dict(), not the model itself, and only tensors and numbers beside it; where you trust the file, allow "
+            f"that class before: torch.serialization.add_safe_globals([{found[1]}])"
+        )
+    lines = text.splitlines() or [type(error).__name__]
+    return f"{lines[0]} ({type(error).__name__}). It is no file of torch.save, or is cut short. Save model.state_dict() again"
 
 
 def _state_of(content: Any, file: Path, where: str) -> State:

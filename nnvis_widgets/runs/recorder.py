@@ -107,7 +107,8 @@ class Recorder:
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number) or number <= last:
-            raise RunError(f"epoch: a number greater than the last one recorded ({last:g}), received {epoch!r}")
+            initial = "; epoch 0 is the initial weights; count from 1 or leave epoch out" if number == 0 else ""
+            raise RunError(f"epoch: a number greater than the last one recorded ({last:g}), received {epoch!r}{initial}")
         self._write(epoch=number, metrics=_numbers(metrics))
 
     def step(self, **metrics: float) -> None:

@@ -122,7 +122,7 @@ class Run(Sequence):
         epochs: Sequence[float] | None = None,
         metrics: Mapping[str, Sequence[float]] | None = None,
     ) -> Run:
-        """Return a run of ``state_dict()``s in memory; they are not copied.
+        """Return a run of copies of ``state_dict()``s, in memory: what becomes of the given ones changes nothing.
 
         Parameters
         ----------
@@ -140,23 +140,24 @@ class Run(Sequence):
         _refuse_live(states, layout)
         for number, state in enumerate(named[1:], 1):
             layout.check(state, f"states[{number}]")
-        return cls(_listed([partial(dict, state) for state in named], epochs, metrics), f"{len(named)} states in memory")
+        copies = [_copied(state) for state in named]
+        return cls(_listed([partial(dict, state) for state in copies], epochs, metrics), f"{len(named)} states in memory")
 
     @classmethod
     def from_checkpoints(
-        cls, paths: Sequence[str | os.PathLike], key: str | None = None, epochs: Sequence[float] | None = None
+        cls, paths: str | os.PathLike | Sequence[str | os.PathLike], key: str | None = None, epochs: Sequence[float] | None = None
     ) -> Run:
         """Return a run of files written by ``torch.save``, read with ``weights_only=True`` when they are asked for.
 
         Parameters
         ----------
-        paths : sequence of path
+        paths : path or sequence of path
             In the order of training.
         key : str, optional
             Where in the file the state_dict is. Default: the file itself, or its only entry that is one.
         epochs : sequence of float, optional
         """
-        files = [Path(path) for path in paths]
+        files = [Path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
         if not files:
             raise RunError("paths: at least one file, received none")
         for file in files:
@@ -243,6 +244,16 @@ def _listed(
             raise RunError(f"metrics: {name!r} has {len(values)} values for {count} states")
     rows = [{name: float(values[i]) for name, values in (metrics or {}).items()} for i in range(count)]
     return [Checkpoint(i, float(numbers[i]), None, rows[i], read) for i, read in enumerate(readers)]
+
+
+def _copied(state: State) -> dict[str, Tensor]:
+    """Return a state in memory of its own; names that are tied share one tensor, as they did."""
+    copies: dict[tuple, Tensor] = {}
+    for tensor in state.values():
+        key = same_memory(tensor)
+        if key not in copies:
+            copies[key] = tensor.detach().clone()
+    return {name: copies[same_memory(tensor)] for name, tensor in state.items()}
 
 
 def _refuse_live(states: Sequence[State], layout: Layout) -> None:
