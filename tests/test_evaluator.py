@@ -379,6 +379,4 @@ class TestTheFirstBatch:
     def test_of_another_shape_names_both(self, model, data):
         shapes = r"holds float32 \(57, 2, 5, 7\), int64 \(57,\).*'conv1\.weight' with shape \(3, 1, 3, 3\)"
         with pytest.raises(DataError, match=shapes):
-            DataError, match=r"holds float32 \(57, 2, 5, 7\), int64 \(57,\).*'conv1\.weight' with shape \(3, 1, 3, 3\)"
-        ):
             nv.Evaluator(model, (data[0].expand(-1, 2, -1, -1), data[1]), device="cpu")
