@@ -78,8 +78,12 @@ def test_scope_and_level_follow_each_other(explorer):
     assert (explorer.level, explorer.alpha_range) == ("parameter", (-0.5, 1.5))
     explorer.level = "layer"
     assert (explorer.scope, explorer.alpha_range) == ("2", (0.0, 1.0))
+    explorer.scope = "0"
     explorer.level = "parameter"
     assert explorer.scope == ("0.weight", (1, 4))
+    explorer.scope = "2"
+    explorer.level = "parameter"
+    assert explorer.scope[0] == "2.weight"
     explorer.level = "model"
     assert explorer.scope is None
 

@@ -311,7 +311,8 @@ class TestPartialResults:
         assert list(results) == ["fc1", "model", "fc2.bias[1]"]
         assert sizes == sorted(sizes)
         for scope, result in zip(scopes, results.values(), strict=True):
-            assert np.array_equal(result.loss, nv.measure_path(evaluator, path, [0.0, 0.5, 1.0], scope=scope).loss)
+            alone = nv.measure_path(evaluator, path, [0.0, 0.5, 1.0], scope=scope, compared=scopes)
+            assert np.array_equal(result.loss, alone.loss)
 
 
 class TestTraining:
@@ -433,3 +434,19 @@ def test_the_provenance_of_a_training_curve_names_its_checkpoints(evaluator, run
     assert nv.measure_path(evaluator, nv.LinearPath(walk[0], walk[4]), [0.0]).provenance["weights"] == [weights[0], weights[4]]
     # those at the ends are read for the distance too
     assert all(reads[index] <= (2 if index in (0, 4) else 1) for index in range(5))
+
+
+def test_paths_that_are_compared_share_one_batchnorm_policy_and_end_in_one_point():
+    torch.manual_seed(3)
+    net = nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(7, 3))
+    start = {name: value.clone() for name, value in net.state_dict().items()}
+    end = {name: value + 0.1 if value.is_floating_point() else value for name, value in start.items()}
+    measuring = nv.Evaluator(net, (torch.randn(60, 5), torch.randint(0, 3, (60,))))
+    path = nv.LinearPath(start, end)
+    for results in nv.iter_paths(measuring, path, [None, "0", "3"], [0.0, 1.0]):
+        together = results
+    assert {result.provenance["batchnorm"] for result in together.values()} == {"recalibrated on 60 samples of the measured data"}
+    assert len({float(result.loss[-1]) for result in together.values()}) == 1
+    alone = nv.measure_path(measuring, path, [0.0, 1.0], scope="3")
+    assert alone.provenance["batchnorm"] == "final"
+    assert nv.measure_path(measuring, path, [1.0], scope="3", compared=["0"]).loss[0] == together["0"].loss[-1]

@@ -132,9 +132,13 @@ class Evaluator:
         """Names of what is measured: "loss" and the metrics."""
         return self._scorer.names
 
+    def policy(self, scope: Scope | None = None) -> str:
+        """Return the BatchNorm policy in force for a scope: "auto" decided; "none" without running statistics."""
+        return self._batchnorm.resolve(scope)
+
     def batchnorm_policy(self, scope: Scope | None = None) -> str:
         """Return the words for the BatchNorm policy in force for a scope."""
-        return self._batchnorm.describe(self._batchnorm.resolve(scope), self._own_data)
+        return self._batchnorm.describe(self.policy(scope), self._own_data)
 
     def measure(self, state: State | None = None) -> Measurement:
         """Return loss and metrics with standard errors at a state (default: the model's present weights).

@@ -24,7 +24,13 @@ POINTS = 41
 
 
 def iter_path(
-    evaluator: Evaluator, path: LagrangePath, alphas: Any = None, *, scope: Any = None, background: State | None = None
+    evaluator: Evaluator,
+    path: LagrangePath,
+    alphas: Any = None,
+    *,
+    scope: Any = None,
+    background: State | None = None,
+    compared: Sequence[Any] = (),
 ) -> Iterator[PathResult]:
     """Yield partial results of `measure_path`, after each batch of samples; the last one is the answer.
 
@@ -54,19 +60,20 @@ def iter_path(
         "eta": moved.get("eta", np.nan),
         "positions": np.array(path.positions),
     }
-    return _results(evaluator, family, rows, grid, about)
+    together = Scope.parse([parsed, *compared], evaluator.layout)
+    return _results(evaluator, family, rows, grid, about, evaluator.policy(together))
 
 
 def _results(
-    evaluator: Evaluator, family: WeightFamily, rows: np.ndarray, grid: np.ndarray, about: dict[str, Any]
+    evaluator: Evaluator, family: WeightFamily, rows: np.ndarray, grid: np.ndarray, about: dict[str, Any], policy: str
 ) -> Iterator[PathResult]:
     at_end = np.flatnonzero(grid == 1.0)
     reference = int(at_end[0]) if len(at_end) else len(grid)
     rows = rows[: len(grid)] if len(at_end) else rows
     keep = slice(0, len(grid))
     provenance: dict[str, Any] | None = None
-    for sweep in evaluator.sweep(family, rows, reference=reference):
-        provenance = evaluator.updated(provenance, sweep) if provenance else evaluator.provenance(family, sweep)
+    for sweep in evaluator.sweep(family, rows, reference=reference, policy=policy):
+        provenance = evaluator.updated(provenance, sweep) if provenance else evaluator.provenance(family, sweep, policy=policy)
         yield PathResult(alphas=grid, provenance=provenance, n=sweep.n, fraction=sweep.fraction, **_arrays(sweep, keep), **about)
 
 
@@ -84,7 +91,13 @@ def _arrays(sweep: Sweep, keep: slice | np.ndarray) -> dict[str, Any]:
 
 
 def measure_path(
-    evaluator: Evaluator, path: LagrangePath, alphas: Any = None, *, scope: Any = None, background: State | None = None
+    evaluator: Evaluator,
+    path: LagrangePath,
+    alphas: Any = None,
+    *,
+    scope: Any = None,
+    background: State | None = None,
+    compared: Sequence[Any] = (),
 ) -> PathResult:
     """Return loss and metrics along a path, with paired standard errors.
 
@@ -99,6 +112,9 @@ def measure_path(
         tensor; ("conv1.weight", (0, 0, 1, 2)) one weight; a list is their union.
     background : State, optional
         The weights outside the scope. Default: the path's end.
+    compared : sequence of scopes, optional
+        Scopes whose paths will stand beside this one: BatchNorm "auto" is decided once for all of them, so that curves of
+        one picture end in one point.
 
     Returns
     -------
@@ -113,7 +129,7 @@ def measure_path(
     -----
     Linear: Goodfellow, Vinyals and Saxe (2015). Layer by layer and quadratic: Nemcova (2021).
     """
-    return _last(iter_path(evaluator, path, alphas, scope=scope, background=background))
+    return _last(iter_path(evaluator, path, alphas, scope=scope, background=background, compared=compared))
 
 
 def iter_paths(
@@ -123,7 +139,8 @@ def iter_paths(
 
     Parameters and errors: see `measure_path`; every scope is checked before the first is measured.
     """
-    generators = [iter_path(evaluator, path, alphas, scope=scope, background=background) for scope in scopes]
+    scopes = list(scopes)
+    generators = [iter_path(evaluator, path, alphas, scope=scope, background=background, compared=scopes) for scope in scopes]
     if not generators:
         raise ValueError("scopes: at least one, received an empty list")
 

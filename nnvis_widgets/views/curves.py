@@ -70,8 +70,7 @@ class CurvesView(widgets.Box):
 
     def __init__(self) -> None:
         self._x = bq.LinearScale(min=0.0, max=1.0)
-        self._epoch = bq.LinearScale(min=0.0, max=1.0)
-        self._plots = {name: Plot.make(name, self._x, self._epoch) for name in ("loss", "metric")}
+        self._plots = {name: Plot.make(name, self._x) for name in ("loss", "metric")}
         self._zoom = False
         self._limits: dict[str, tuple[float, float]] = {}
         self.figures = {name: plot.figure for name, plot in self._plots.items()}
@@ -84,14 +83,8 @@ class CurvesView(widgets.Box):
         pad = 0.02 * (high - low)
         if not self._zoom:
             self._x.min, self._x.max = low - pad, high + pad
-        epochs = scene.epochs
-        if epochs is not None:
-            start, span = epochs[0], epochs[1] - epochs[0]
-            if not self._zoom:
-                with self._epoch.hold_sync():
-                    self._epoch.min, self._epoch.max = start + span * (low - pad), start + span * (high + pad)
         for name, plot in self._plots.items():
-            self._draw(plot, "loss" if name == "loss" else scene.metric, scene, epochs is not None)
+            self._draw(plot, "loss" if name == "loss" else scene.metric, scene)
 
     def move_cursor(self, alpha: float) -> None:
         """Move the vertical line of both plots."""
@@ -101,26 +94,26 @@ class CurvesView(widgets.Box):
     def zoom(self, on: bool) -> None:
         """Let the mouse drag and the wheel zoom the plots, or not."""
         for plot in self._plots.values():
-            pan = bq.PanZoom(scales={"x": [self._x, self._epoch], "y": [plot.y]}) if on else None
+            pan = bq.PanZoom(scales={"x": [self._x], "y": [plot.y]}) if on else None
             plot.figure.interaction = pan
         self._zoom = on
 
     def reset(self, scene: Scene) -> None:
         """Return to the range that shows everything."""
         zoomed, self._zoom = self._zoom, False
-        for scale in (self._x, self._epoch, *(plot.y for plot in self._plots.values())):
+        for scale in (self._x, *(plot.y for plot in self._plots.values())):
             # when the browser's zoom has not reached the kernel, the same number again would not be sent
             scale.min, scale.max = 0.0, 1.0
         self.show(scene)
         self._zoom = zoomed
 
-    def _draw(self, plot: Plot, quantity: str | None, scene: Scene, epochs: bool) -> None:
+    def _draw(self, plot: Plot, quantity: str | None, scene: Scene) -> None:
         plot.figure.layout.display = None if quantity else "none"
         if quantity is None:
             return
         transform = _transform(quantity, scene)
         plot.y_axis.label = f"log10 {quantity}" if transform is _log10 else quantity
-        plot.figure.axes[2].visible = epochs
+        plot.show_epochs(scene.epochs, scene.alpha_range)
         seen: list[np.ndarray] = []
         with ExitStack() as held:
             for mark in plot.marks():
@@ -243,5 +236,5 @@ def _limits(seen: Sequence[np.ndarray]) -> tuple[float, float]:
     if not values.size:
         return 0.0, 1.0
     low, high = float(values.min()), float(values.max())
-    pad = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
+    pad = 0.03 * (high - low) or 0.05 * abs(high) or 0.05
     return low - pad, high + pad

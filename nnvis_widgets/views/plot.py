@@ -19,11 +19,12 @@ NOTHING = np.array([0.0, 1.0])
 
 @dataclass
 class Plot:
-    """One figure and its marks; the x scales are shared with the plot beside it."""
+    """One figure and its marks; the x scale is shared with the plot beside it."""
 
     figure: bq.Figure
     y: bq.LinearScale
     y_axis: bq.Axis
+    epoch_axis: bq.Axis
     lines: dict[str, bq.Lines]
     bands: dict[str, bq.Lines]
     training: bq.Scatter
@@ -34,13 +35,31 @@ class Plot:
     cursor: bq.Lines
     outside: list[bq.Lines] = field(default_factory=list)
 
+    def show_epochs(self, epochs: tuple[float, float] | None, alpha_range: tuple[float, float]) -> None:
+        """Write round epochs above their alphas, or nothing."""
+        self.epoch_axis.visible = epochs is not None
+        if epochs is None:
+            return
+        start, span = epochs[0], epochs[1] - epochs[0]
+        low, high = (start + span * alpha for alpha in alpha_range)
+        raw = (high - low) / 8
+        base = 10.0 ** np.floor(np.log10(raw))
+        step = base * next(factor for factor in (1, 2, 5, 10) if factor * base >= raw)
+        rounds = step * np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) + 0.0
+        places = ((rounds - start) / span).round(9) + 0.0  # no negative zero
+        # bqplot looks labels up by what the browser makes of the number: 1, not 1.0; and it takes them in only before the values
+        labels = {f"{place:.9g}": f"{epoch:g}" for place, epoch in zip(places, rounds, strict=True)}
+        if labels != self.epoch_axis.tick_labels:
+            self.epoch_axis.tick_labels = labels
+            self.epoch_axis.tick_values = places
+
     def marks(self) -> list[bq.Mark]:
         """Return every mark, in the order of drawing."""
         return [*self.outside, *self.bands.values(), self.pinned, *self.many.values(), *self.lines.values(),
                 *self.points.values(), self.training, self.crossings, self.cursor]  # fmt: skip
 
     @classmethod
-    def make(cls, name: str, x_scale: bq.LinearScale, epoch_scale: bq.LinearScale) -> Plot:
+    def make(cls, name: str, x_scale: bq.LinearScale) -> Plot:
         """Return a new figure over a shared alpha scale; every mark hidden."""
         y, unit = bq.LinearScale(min=0.0, max=1.0), bq.LinearScale(min=0.0, max=1.0)
         scales, flat = {"x": x_scale, "y": y}, {"x": x_scale, "y": unit}
@@ -61,6 +80,8 @@ class Plot:
             figure=None,
             y=y,
             y_axis=bq.Axis(scale=y, orientation="vertical", label=name, grid_lines="none", label_offset="54px", label_color=INK),
+            # epochs are written on alpha's own scale: bqplot pads a scale only for marks, and epochs have none
+            epoch_axis=bq.Axis(scale=x_scale, side="top", label="epoch", grid_lines="none", label_color=INK, visible=False),
             lines={k: line(colors=[KIND_COLOURS[k]], line_style=KIND_DASHES[k], stroke_width=2.5, labels=[k]) for k in kinds},
             bands={  # only the ground between: the edges themselves are not drawn
                 k: line(fill="between", fill_colors=[KIND_COLOURS[k]], fill_opacities=[0.22], opacities=[0, 0])
@@ -82,12 +103,13 @@ class Plot:
         plot.figure = bq.Figure(
             marks=plot.marks(),
             axes=[
-                bq.Axis(scale=x_scale, label="alpha", grid_lines="none", label_color=INK),
+                bq.Axis(scale=x_scale, label="alpha", grid_lines="none", label_color=INK, label_offset="32px"),
                 plot.y_axis,
-                bq.Axis(scale=epoch_scale, side="top", label="epoch", grid_lines="none", label_color=INK, visible=False),
+                plot.epoch_axis,
             ],
             animation_duration=0,
-            fig_margin={"top": 42, "bottom": 44, "left": 72, "right": 14},
+            padding_y=0,
+            fig_margin={"top": 42, "bottom": 48, "left": 72, "right": 14},
             layout=widgets.Layout(flex="1 1 330px", min_width="300px", height="330px"),
         )
         plot.figure.add_class(f"nnvis-{name}")

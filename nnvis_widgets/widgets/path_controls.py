@@ -165,7 +165,7 @@ class PathControls:
         ).add_class("nnvis-alpha")  # fmt: skip
         explorer.observe(self._follow_alpha, ["alpha", "alpha_range"])
         self._follow_alpha(None)
-        self.alpha.observe(lambda change: setattr(explorer, "alpha", change.new), "value")
+        self.alpha.observe(lambda change: setattr(explorer, "alpha", round(change.new, 10)), "value")
         self.zoom = widgets.ToggleButton(description="Zoom", icon="search-plus", layout=widgets.Layout(width="90px"),
                                          tooltip="drag the plots, zoom with the wheel").add_class("nnvis-zoom")  # fmt: skip
         self.zoom.observe(lambda change: explorer.zoom(change.new), "value")

@@ -93,7 +93,7 @@ class PathSettings(Explorer):
         low, high = proposal.value
         if not (np.isfinite([low, high]).all() and low < high):
             raise ValueError(f"alpha_range: two ascending finite numbers, received {proposal.value}")
-        return float(low), float(high)
+        return round(float(low), 10), round(float(high), 10)  # a slider of steps of 0.05 sends 1.2000000000000002
 
     @traitlets.observe("scope")
     def _scope_to_level(self, change: Any) -> None:
@@ -112,7 +112,17 @@ class PathSettings(Explorer):
             return
         parsed = Scope.parse(self.scope, self.study.layout)
         if change.new != {"model": "model", "element": "parameter"}.get(parsed.level, "layer"):
-            self.scope = self._remembered.get(change.new, self._first_scope(change.new))
+            self.scope = self._back_to(change.new)
+
+    def _back_to(self, level: str) -> Any:
+        """Return what was shown at a level before; of the weights only one of the layer that is chosen now."""
+        before = self._remembered.get(level)
+        layer = self._remembered.get("layer")
+        if level not in self._remembered or (
+            level == "parameter" and layer is not None and before[0] not in Scope.parse(layer, self.study.layout).tensors
+        ):
+            return self._first_scope(level)
+        return before
 
     @traitlets.observe("alpha_range")
     def _remember_range(self, change: Any) -> None:

@@ -77,17 +77,20 @@ class PathStudy:
         start, mid, end = ends
         behind = start if background == "initial" else end
         steps: list[Step] = []
+        policy = evaluator.policy(Scope.parse(list(scopes), self.layout))
         for scope in scopes:
             parsed = Scope.parse(scope, self.layout)
             for kind in kinds:
                 used = (start, end) if kind == "linear" else (start, mid, end)
                 # one run, whose checkpoints do not change: their indices are their content, and nothing is hashed on the event loop
                 bend = mid_at if kind == "quadratic" else None
-                key = (split, used, kind, bend, parsed.level, parsed.name, grid.tobytes(), behind)
+                key = (split, policy, used, kind, bend, parsed.level, parsed.name, grid.tobytes(), behind)
 
                 def make(kind: str = kind, parsed: Scope = parsed) -> Iterator[Result]:
                     path = self.path(kind, start, mid, end, mid_at)
-                    return _named(split, iter_path(evaluator, path, grid, scope=parsed, background=self.state(behind)))
+                    return _named(
+                        split, iter_path(evaluator, path, grid, scope=parsed, background=self.state(behind), compared=scopes)
+                    )
 
                 steps.append((f"{kind} {parsed.name}" if many else kind, key, make))
         if training:

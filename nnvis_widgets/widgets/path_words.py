@@ -110,10 +110,10 @@ def readout(explorer: PathExplorer) -> str:
             line = swatch(KIND_COLOURS.get(kind, PIN), KIND_DASHES.get(kind, "solid"))
             text = f"{line}{kind}: loss <b>{_number(result.at(alpha))}</b>"
             if explorer.metric in result.metrics:
-                text += f"{html.escape(str(explorer.metric))} <b>{_number(result.at(alpha, explorer.metric))}</b>"
+                text += f" {html.escape(str(explorer.metric))} <b>{_number(result.at(alpha, explorer.metric))}</b>"
             if explorer.study is not None and Scope.parse(explorer.scope, explorer.study.layout).level == "element":
                 value = explorer.study.weight_value(explorer.scope, kind, explorer.ends, explorer.mid_at, alpha)
-                text += f"weight <b>{value:.5g}</b>"
+                text += f" weight <b>{value:.5g}</b>"
             cells.append(text)
     return " &ensp; ".join(cells)
 
