@@ -1,0 +1,137 @@
+"""Fixtures of the browser tests: one Chromium, one JupyterLab, one Voila, one trained demo for all of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import driver
+import pytest
+
+import nnvis_widgets as nv
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("browser")
+            item.add_marker(pytest.mark.timeout(600))
+
+
+def missing(reason: str) -> None:
+    """Skip, or fail where a browser was promised."""
+    if os.environ.get("NNVIS_REQUIRE_BROWSER") == "1":
+        raise RuntimeError(f"{reason}, and NNVIS_REQUIRE_BROWSER=1 asks for it")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("the playwright package is not installed")
+    found = driver.find_chromium()
+    if found is None:
+        missing("no Chromium on the PATH or in CHROMIUM")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=driver.CHROMIUM_OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Where the notebooks are served from: a copy, as a reader's own."""
+    folder = tmp_path_factory.mktemp("served")
+    for notebook in NOTEBOOKS.glob("*.ipynb"):
+        shutil.copy(notebook, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def demo(cache):
+    """The demo of the notebooks, trained once; the kernels find it in their cache."""
+    return nv.load_demo("digits", cache=cache / "nnvis_widgets")
+
+
+@pytest.fixture(scope="session")
+def truth(demo):
+    """The demo's paths, measured here, apart from any kernel or widget."""
+    run, last = demo.run, len(demo.run) - 1
+
+    def measure(
+        kind, scope, alphas=(0.0, 0.3, 0.5, 0.8, 1.0), *, start=0, mid=run.mid_index, end=last, mid_at=0.5, background=None
+    ):
+        initial, middle, final = (run[index].state for index in (start, mid, end))
+        path = nv.LinearPath(initial, final) if kind == "linear" else nv.QuadraticPath(initial, middle, final, mid_at)
+        return nv.measure_path(demo.evaluator, path, alphas, scope=scope, background=background)
+
+    return measure
+
+
+@pytest.fixture(scope="session")
+def lab_url(chromium, folder, cache, demo):
+    with driver.serve("lab", folder, cache) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def voila_url(chromium, folder, cache, demo):
+    with driver.serve("voila", folder, cache, str(folder / "01_paths.ipynb")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def new_page(chromium):
+    """A function that opens a page which remembers its complaints."""
+    contexts = []
+
+    def make(width=1500, height=1100):
+        contexts.append(chromium.new_context(viewport={"width": width, "height": height}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(1000 * driver.PATIENCE)
+        page.complaints = driver.Complaints(page)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def lab(new_page, lab_url):
+    """JupyterLab with the tour, all cells run."""
+    lab = driver.Lab(new_page(), lab_url, "01_paths.ipynb")
+    lab.run_all()
+    return lab
+
+
+@pytest.fixture(scope="session")
+def voila(new_page, voila_url):
+    """Voila's page of the tour."""
+    page = new_page()
+    page.goto(voila_url)
+    page.locator(".nnvis-loss .svg-figure").nth(1).wait_for(state="attached")  # the explorer of the last cells
+    return page
+
+
+@pytest.fixture(scope="session")
+def page(lab):
+    """The tour's page in JupyterLab, where every control is moved; Voila shows the same widgets and has tests of its own."""
+    return lab.page
+
+
+@pytest.fixture
+def explorer(page):
+    """The tour's first explorer; the page must not complain while a test uses it."""
+    yield driver.Explorer(page)
+    page.complaints.raise_any()
