@@ -332,20 +332,18 @@ class TestPicture:
 
     def test_crossings_lie_on_a_path_and_on_the_training_curve(self, explorer, demo, truth):
         explorer.rest("Model", kind="Quadratic")
+        # a parabola that is drawn through epoch 2 at epoch 2 passes the run there by construction
+        explorer.choose("mid", "epoch 2")
+        explorer.choose("knot", "mid drawn at its epoch")
         training = nv.measure_training(demo.evaluator, demo.run)
-        apart = 0.01 * np.ptp(training.loss)
-
-        def crossings(mid):
-            found = truth("quadratic", None, np.linspace(0, 1, 41), mid=mid).crossings(training, tolerance=apart)
-            return [alpha for alpha in found if 0 < alpha < 1]
-
-        # which checkpoint makes the parabola cross the run depends on the last bits of the training
-        mid = next(index for index in (7, 1, 2, 3, 4, 5, 10) if crossings(index))
-        explorer.choose("mid", f"epoch {mid}")
-        explorer.drawn("quadratic", 41)
+        alphas = np.unique(np.append(np.linspace(0, 1, 41), 2 / 15).round(12))
+        parabola = truth("quadratic", None, alphas, mid=2, mid_at=2 / 15)
+        expected = parabola.crossings(training, tolerance=0.01 * np.ptp(training.loss))
+        assert np.abs(expected - 2 / 15).min() < 1e-6
+        explorer.until(lambda: agree(explorer.plot(), "quadratic", parabola) is None, "the parabola through epoch 2")
         explorer.until(lambda: explorer.plot()["crossings"].shown, "rings")
         plot = explorer.plot()
-        assert sorted(plot["crossings"].dots[:, 0]) == pytest.approx(crossings(mid), abs=0.005)
+        assert sorted(plot["crossings"].dots[:, 0]) == pytest.approx(sorted(expected), abs=0.005)
         run = plot["training"].dots
         for alpha, loss in plot["crossings"].dots:
             assert plot.at("quadratic", alpha) == pytest.approx(loss, abs=plot.tolerance)
@@ -355,7 +353,6 @@ class TestPicture:
         assert explorer.plot()["training"].shown
         explorer.tick("crossings", True)
         explorer.until(lambda: explorer.plot()["crossings"].shown, "rings again")
-        explorer.choose("mid", "epoch 7")
 
     def test_pinned_curves_stay_when_another_layer_is_chosen(self, explorer):
         explorer.rest("Layer", layer="fc3")

@@ -18,6 +18,7 @@ def agree(plot, name, result):
 
 
 def test_the_model_s_paths_are_drawn_beside_the_training_run(explorer, truth):
+    explorer.press("level", "Model")  # the tour's later cells have left it at a layer
     explorer.drawn("quadratic", 41)
     explorer.until(lambda: explorer.plot()["training"].shown, "the training run")
     for kind in ("linear", "quadratic"):
