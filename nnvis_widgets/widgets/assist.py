@@ -21,6 +21,8 @@ function render({ model, el }) {
     if (!home) return;
     for (const [selector, label] of Object.entries(model.get("labels")))
       for (const node of home.querySelectorAll(selector)) node.setAttribute("aria-label", label);
+    // in JupyterLab's command mode the arrows would leave the list for the next cell
+    for (const list of home.querySelectorAll("select")) list.setAttribute("data-lm-suppress-shortcuts", "true");
     const plots = home.querySelector(".nnvis-curves");
     if (plots && !plots.hasAttribute("tabindex")) {
       plots.setAttribute("tabindex", "0");

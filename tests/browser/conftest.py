@@ -15,10 +15,14 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 
 def pytest_collection_modifyitems(items):
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker("browser")
-            item.add_marker(pytest.mark.timeout(600))
+    def in_browser(item):
+        return Path(__file__).parent in item.path.parents
+
+    for item in filter(in_browser, items):
+        item.add_marker("browser")
+        item.add_marker(pytest.mark.timeout(600))
+    # last: while Playwright runs, its event loop runs in this thread, and no other test could start one
+    items.sort(key=in_browser)
 
 
 def missing(reason: str) -> None:

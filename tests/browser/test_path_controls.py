@@ -51,8 +51,8 @@ class TestWhatFollowsThePath:
         plot = explorer.plot()
         assert not plot["training"].shown, "the run moved all layers: its dots do not belong to the path of one"
         assert plot.epochs is None
-        # by mouse: JupyterLab keeps the arrow keys of a list for itself
-        explorer.part("layers").locator("option").nth(explorer.layers().index("fc3") + 1).click()
+        explorer.part("layers").locator("select").focus()
+        explorer.page.keyboard.press("ArrowDown")
         explorer.until(lambda: explorer.text("state").startswith("fc3.weight"), "the state line of fc3.weight")
         explorer.drawn("linear", 41)
         agree(explorer.plot(), "linear", truth("linear", "fc3.weight"))
