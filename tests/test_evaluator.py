@@ -128,7 +128,7 @@ class TestTheSameBits:
     def test_whether_weights_are_kept_between_batches_or_made_again(self, walk, evaluator, monkeypatch):
         path = nv.QuadraticPath(walk[0], walk[2], walk[4])
         expected = nv.measure_path(evaluator, path).loss
-        monkeypatch.setattr("nnvis_widgets.core.tiles._KEEP_BYTES", 0)
+        monkeypatch.setattr("nnvis_widgets.core.points._KEEP_BYTES", 0)
         assert np.array_equal(nv.measure_path(evaluator, path).loss, expected)
 
 

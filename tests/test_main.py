@@ -69,7 +69,7 @@ def breaks():
         if len(calls) > 9:
             raise RuntimeError("the disk of the user's loss is full")
         return nn.functional.cross_entropy(output, target, reduction="none")
-    return nv.Evaluator(net(), data(), loss=loss, device="cpu")
+    return nv.Evaluator(net(), data(), loss=loss, device="cpu", engine="plain")
 
 def other_model():
     return nn.Linear(12, 4), data()

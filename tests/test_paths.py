@@ -117,7 +117,7 @@ class TestKnots:
             seen[len(seen)] = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
             return net(batch[0]), batch[1]
 
-        evaluator = nv.Evaluator(model, data, device="cpu", batch_size=57, forward=forward, batchnorm="final")
+        evaluator = nv.Evaluator(model, data, device="cpu", batch_size=57, forward=forward, batchnorm="final", engine="plain")
         seen.clear()
         nv.measure_path(evaluator, nv.QuadraticPath(walk[0], walk[2], walk[4], mid_at=0.3), [1.0, 0.0, 0.1 + 0.2])
         names = [name for name, _ in model.named_parameters()]
@@ -132,7 +132,7 @@ class TestKnots:
             seen.append(net.fc1.weight.detach().clone())
             return net(batch[0]), batch[1]
 
-        evaluator = nv.Evaluator(model, data, device="cpu", batch_size=57, forward=forward)
+        evaluator = nv.Evaluator(model, data, device="cpu", batch_size=57, forward=forward, engine="plain")
         seen.clear()
         nv.measure_path(evaluator, nv.LinearPath(walk[0], walk[4]), [0.0, 1.0], scope=("fc1.weight", (3, 20)))
         assert torch.equal(seen[0], walk[4]["fc1.weight"])

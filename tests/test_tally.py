@@ -87,10 +87,10 @@ def test_a_book_pairs_each_batch_with_the_reference_point_of_that_batch(values):
     book = Book(["loss", "double"], 4, reference=2)
     for batch, part in enumerate(np.split(values, [20], axis=1)):
         for k in (2, 0):
-            book.note(k, [torch.tensor(part[k]), torch.tensor(2 * part[k])])
+            book.note([k], [torch.tensor(part[k])[None], torch.tensor(2 * part[k])[None]])
         book.enter(batch, part.shape[1])
         for k in (1, 3):
-            book.note(k, [torch.tensor(part[k]), torch.tensor(2 * part[k])])
+            book.note([k], [torch.tensor(part[k])[None], torch.tensor(2 * part[k])[None]])
         book.enter(batch, part.shape[1])
         book.forget(batch)
     assert np.array_equal(book.tallies["loss"].diff_se, filled(values, [20]).diff_se)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -22,12 +21,14 @@ from ..results import Measurement
 from .batchnorm import CALIBRATION, BatchNorm
 from .data import DataError, Samples, move
 from .family import WeightFamily
+from .points import Points
+from .program.recordings import Engine, Recordings
 from .replica import Forward, Replica, find_device
 from .scope import Scope
 from .scoring import Score, Scorer
 from .states import Layout, State, digest, snapshot
 from .tally import Book, Sweep
-from .tiles import Points, coarse_to_fine
+from .tiles import coarse_to_fine, in_groups
 
 HEARTBEAT = 0.2  # seconds between yields, at most the time of one point on one batch more
 
@@ -64,6 +65,10 @@ class Evaluator:
         True runs the forward pass through ``torch.compile``; "auto" is False at present. Recorded in every result.
     grad : bool
         True for losses and models that differentiate inside their forward pass.
+    engine : {"auto", "recorded", "plain"} or mapping
+        How points are computed. "auto" records the forward pass as a graph of operations and computes once what the points
+        share, as long as this agrees with the plain forward pass (`fallback` says why where it does not); "plain" calls the
+        model at every point. ``provenance["engine"]`` of a result says what was chosen, and can be given here again.
     name : str
         Which split the data are, as shown in results.
     seed : int
@@ -97,6 +102,7 @@ class Evaluator:
         calibration: Any = None,
         compile: bool | str = "auto",
         grad: bool = False,
+        engine: Any = "auto",
         name: str = "test",
         seed: int = 0,
     ):
@@ -111,9 +117,10 @@ class Evaluator:
         self._own_data = calibration is None
         self._replica = Replica(model, forward, self.device, grad, self.compiled)
         output, target, order = self._replica.probe(snapshot(model), move(self._samples.batch(0), self.device))
-        with self._quiet():
+        with self._replica.quiet():
             self._scorer = Scorer(loss, metrics, output, target, self._samples.size(0))
-        self._scorer.check_labels(output, target)
+        self._scorer.check_labels(target)
+        self._recordings = Recordings(self._replica, self._scorer, Engine.of(engine, self.device))
         self._calibration = self._calibrating(calibration)
         self._batchnorm = BatchNorm(batchnorm, self._replica, self._calibration, order)
 
@@ -121,6 +128,11 @@ class Evaluator:
     def layout(self) -> Layout:
         """Names, shapes and kinds of the model's parameters and buffers."""
         return self._replica.layout
+
+    @property
+    def fallback(self) -> str:
+        """Why the model is called at every point instead of its recorded forward pass; empty where it is not."""
+        return self._recordings.reason
 
     @property
     def n(self) -> int:
@@ -209,7 +221,7 @@ class Evaluator:
         """
         rows = np.asarray(rows, dtype=float)
         policy = policy or self._batchnorm.resolve(family.scope)
-        points = Points(self._replica, self._batchnorm, family, rows, policy)
+        points = Points(self._replica, self._batchnorm, self._scorer, self._recordings, family, rows, policy)
         batches = len(self._samples)
         order = coarse_to_fine(len(rows), reference)
         point_major = not isinstance(family.anchors, list)
@@ -222,10 +234,10 @@ class Evaluator:
         done, total, last = 0, len(rows) * batches, time.monotonic()
         complete = 0
         for number, ks in tiles:
-            batch = move(self._samples.batch(number), self.device)
-            for k in ks:
-                book.note(k, *self._score(points, k, batch, number, k == order[0]))
-                done += 1
+            points.load(move(self._samples.batch(number), self.device), self._samples.size(number))
+            for some in in_groups(ks, points.together):
+                book.note(some, *points.scores(some))
+                done += len(some)
                 if time.monotonic() - last > HEARTBEAT and not point_major:
                     if number == 0:
                         book.enter(number, self._samples.size(0))
@@ -261,6 +273,7 @@ class Evaluator:
             "device": str(self.device),
             "batch_size": self._samples.batch_size,
             "compiled": self.compiled,
+            "engine": self._recordings.used,
             "threads": torch.get_num_threads(),
             "data": self._samples.digest(sweep.batches),
             "calibration": self._batchnorm.calibration_digest() if policy == "recalibrate" else "",
@@ -272,9 +285,6 @@ class Evaluator:
     def updated(self, provenance: dict[str, Any], sweep: Sweep) -> dict[str, Any]:
         """Return provenance for more of the same sweep: only the samples covered differ."""
         return {**provenance, "n": sweep.n, "data": self._samples.digest(sweep.batches)}
-
-    def _quiet(self) -> AbstractContextManager:
-        return torch.enable_grad() if self._replica.grad else torch.inference_mode()
 
     def _calibrating(self, calibration: Any) -> Samples:
         """Return the samples that "recalibrate" averages over, at most 2048 of them; refuse what the model cannot read."""
@@ -291,10 +301,3 @@ class Evaluator:
                 f"the first batch failed with: {error}"
             ) from error
         return samples
-
-    def _score(self, points: Points, k: int, batch: Any, number: int, first: bool) -> tuple[list[Tensor], Tensor | None]:
-        output, target = points.outputs(k, batch)
-        if first:  # of the points on this batch: before a loss sees labels that it cannot take
-            self._scorer.check_labels(output, target)
-        with self._quiet():
-            return self._scorer(output, target, self._samples.size(number)), self._scorer.weights(target)

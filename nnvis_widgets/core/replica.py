@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -89,8 +89,13 @@ class Replica:
         tensors = {f"model.{name}": parameters[name].to(self.device, dtype) for name, dtype in self.dtypes.items()}
         tensors.update({f"model.{name}": buffer for name, buffer in buffers.items()})
         tensors.update({name: tensors[name].clone() for name in self._written})
-        with self._lock, self._exact(), torch.enable_grad() if self.grad else torch.inference_mode():
+        with self._lock, self.exact(), self.quiet():
             return self._call(tensors, batch)
+
+    def call(self, tensors: dict[str, Tensor], batch: Any) -> tuple[Any, Any]:
+        """Return outputs and targets for tensors that are the replica's own: names with "model." before them."""
+        with self._lock:
+            return functional_call(self._caller, tensors, (batch,))
 
     def _plain_call(self, tensors: dict[str, Tensor], batch: Any) -> tuple[Any, Any]:
         return functional_call(self._caller, tensors, (batch,))
@@ -129,7 +134,7 @@ class Replica:
             for name, module in self._model.named_modules()
         ]
         try:
-            with self._exact(), torch.enable_grad() if self.grad else torch.inference_mode():
+            with self.exact(), self.quiet():
                 functional_call(self._caller, given, (batch,))
         finally:
             for hook in hooks:
@@ -190,7 +195,11 @@ class Replica:
                     norm.eval()
                     norm.momentum = kept[name]
 
-    def _exact(self):
+    def quiet(self) -> AbstractContextManager:
+        """Return a context without gradients, unless losses or the model differentiate inside."""
+        return torch.enable_grad() if self.grad else torch.inference_mode()
+
+    def exact(self) -> AbstractContextManager:
         """Full float32 products and repeatable kernels on CUDA, where cuDNN would round to TF32 by default."""
         if self.device.type != "cuda":
             return nullcontext()

@@ -49,7 +49,8 @@ class Scorer:
                 raise TypeError(f"metrics: {name!r} must be a function (output, target) -> (n,), received {metric!r}")
         self.metrics = dict(metrics)
         self.names = ("loss", *self.metrics)
-        self._checks_labels = loss is None
+        # the default loss of a label that the model has no output for
+        self._classes = output.shape[1] if loss is None else None
 
     def __call__(self, output: Any, target: Any, n: int) -> list[Tensor]:
         """Return the loss and the metrics, each of shape (n,) or scalar."""
@@ -66,14 +67,14 @@ class Scorer:
         """Return the weight of each sample's loss, shape (n,): 0 for an ignored label; None where all count alike."""
         return None if self._weigh is None else self._weigh(target)
 
-    def check_labels(self, output: Any, target: Tensor) -> None:
+    def check_labels(self, target: Any) -> None:
         """Refuse class labels that the model has no output for; a GPU would otherwise only say 'device-side assert'."""
-        if self._checks_labels and target.numel():
+        if self._classes is not None and target.numel():
             low, high = int(target.min()), int(target.max())
-            if low < 0 or high >= output.shape[1]:
+            if low < 0 or high >= self._classes:
                 raise DataError(
-                    f"data: labels run from {low} to {high}, but the model has {output.shape[1]} outputs "
-                    f"(0 to {output.shape[1] - 1}). Pass loss= if some labels are to be ignored"
+                    f"data: labels run from {low} to {high}, but the model has {self._classes} outputs "
+                    f"(0 to {self._classes - 1}). Pass loss= if some labels are to be ignored"
                 )
 
 

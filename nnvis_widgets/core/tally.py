@@ -101,24 +101,24 @@ class Book:
         self.tallies = {name: Tally(points) for name in names}
         self._reference = reference
         self._paired: dict[int, list[np.ndarray]] = {}
-        self._pending: list[tuple[int, list[Tensor]]] = []
+        self._pending: list[tuple[list[int], list[Tensor]]] = []
         self._weights: Tensor | None = None
 
-    def note(self, point: int, scores: list[Tensor], weights: Tensor | None = None) -> None:
-        """Keep one point's values of each quantity, (n,) or scalar, until the batch is entered.
+    def note(self, points: Sequence[int], scores: list[Tensor], weights: Tensor | None = None) -> None:
+        """Keep the values of each quantity at some points, (points, n) or (points,), until the batch is entered.
 
         `weights`, (n,), are those of the first quantity, the loss; they are the same at all points of a batch.
         """
-        self._pending.append((point, scores))
+        self._pending.append((list(points), scores))
         self._weights = weights
 
     def enter(self, batch: int, size: int) -> None:
         """Add what was noted of a batch of `size` samples; the reference point must be among a batch's first entries."""
         if not self._pending:
             return
-        rows = np.array([point for point, _ in self._pending])
+        rows = np.array([point for points, _ in self._pending for point in points])
         for q, tally in enumerate(self.tallies.values()):
-            values = torch.stack([scores[q] for _, scores in self._pending]).to("cpu", torch.float64).numpy()
+            values = torch.cat([scores[q] for _, scores in self._pending]).to("cpu", torch.float64).numpy()
             weights = np.ones(values.shape[1]) if values.ndim == 2 else np.array([float(size)])
             if q == 0 and self._weights is not None:
                 weights = self._weights.to("cpu", torch.float64).numpy()

@@ -1,49 +1,9 @@
-"""Points and tiles: the order in which they are visited, and what is kept of each point between two batches.
+"""The order in which points are visited.
 
-May import: torch, numpy, the rest of core except the evaluator.
+May import: numpy.
 """
 
 from __future__ import annotations
-
-from typing import Any
-
-import numpy as np
-from torch import Tensor
-
-from .batchnorm import BatchNorm
-from .family import WeightFamily
-from .replica import Replica
-
-_KEEP_BYTES = 512 * 2**20
-
-
-class Points:
-    """The weights and buffers of each row on the device; kept when they fit, made again for each batch otherwise."""
-
-    def __init__(self, replica: Replica, batchnorm: BatchNorm, family: WeightFamily, rows: np.ndarray, policy: str):
-        self._replica, self._batchnorm, self._family, self._rows, self._policy = replica, batchnorm, family, rows, policy
-        lazy = not isinstance(family.anchors, list)
-        self._placed = family if lazy else family.on(replica.device, replica.dtypes)
-        size = sum(family.layout.shapes[name].numel() for name in family.scope.tensors) * 4
-        self._room = 1 if lazy else len(rows) if size * len(rows) <= _KEEP_BYTES else 0
-        self._weights: dict[int, dict[str, Tensor]] = {}
-        self._buffers: dict[int, dict[str, Tensor]] = {}
-
-    def outputs(self, k: int, batch: Any) -> tuple[Any, Any]:
-        """Return outputs and targets of a batch at row `k`."""
-        parameters = self._weights.get(k)
-        if parameters is None:
-            moved = self._placed.moved(self._rows[k])
-            parameters = {name: moved.get(name, self._placed.background[name]) for name in self._family.layout.shapes}
-            parameters = {name: tensor.to(self._replica.device) for name, tensor in parameters.items()}
-            if self._room == 1:
-                self._weights.clear()
-                self._buffers.clear()
-            if self._room:
-                self._weights[k] = parameters
-        if k not in self._buffers:
-            self._buffers[k] = self._batchnorm.buffers(self._policy, self._family, self._rows[k], parameters)
-        return self._batchnorm.outputs(self._policy, parameters, self._buffers[k], batch)
 
 
 def coarse_to_fine(points: int, first: int | None = None) -> list[int]:
@@ -63,3 +23,14 @@ def coarse_to_fine(points: int, first: int | None = None) -> list[int]:
         step = half
     order.update(dict.fromkeys(range(points)))
     return [k for k in order if 0 <= k < points]
+
+
+def in_groups(points: list[int], size: int) -> list[list[int]]:
+    """Return the points in order, in lists of at most `size`.
+
+    Examples
+    --------
+    >>> in_groups([4, 0, 2, 1, 3], 2)
+    [[4, 0], [2, 1], [3]]
+    """
+    return [points[first : first + size] for first in range(0, len(points), size)]

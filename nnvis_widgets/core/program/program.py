@@ -1,0 +1,197 @@
+"""A forward pass at many points of one family: the prefix once a batch, the head once an anchor, the suffix at each point.
+
+May import: torch, numpy, core.family, core.program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from ..family import KNOT_TOLERANCE, WeightFamily, combine
+from .affine import Kind
+from .recordings import Engine, Recorded, images_last, tensors_of
+
+_EXACT = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+_TOGETHER = 2**19  # numbers that go into one call for several points: they stay in the cache, and the calls are worth it
+
+
+class Anchors:
+    """The moving weights of a family on the device, as they enter the first operation: one set for each anchor in use.
+
+    Where the rows do not sum to one (a plane: centre and directions), what is affine also has a part that no anchor
+    carries; it is found with all moving weights at zero, and gets the coefficient ``1 - sum(row)``.
+    """
+
+    def __init__(self, family: WeightFamily, rows: np.ndarray, dtypes: Mapping[str, torch.dtype], channels_last: bool):
+        used = np.flatnonzero(np.any(rows != 0.0, axis=0))
+        self.rows = rows[:, used]
+        rest = 1.0 - self.rows.sum(axis=1)
+        sums_to_one = bool(np.all(np.abs(rest) <= KNOT_TOLERANCE))
+        units = np.eye(rows.shape[1])[used]
+        if not sums_to_one:
+            self.rows = np.concatenate([self.rows, np.where(np.abs(rest) <= KNOT_TOLERANCE, 0.0, rest)[:, None]], axis=1)
+            units = np.concatenate([units, np.zeros((1, rows.shape[1]))])
+        form = images_last if channels_last else (lambda tensor: tensor)
+        self.weights = [{name: form(tensor) for name, tensor in family.moved(unit).items()} for unit in units]
+        self.still: dict[str, Tensor] = {}
+        for name in family.scope.tensors:
+            first, *others = [anchor[name] for anchor in self.weights]
+            if sums_to_one and all(torch.equal(first, other) for other in others):
+                self.still[name] = first.to(dtypes[name])
+        self.moving = [name for name in family.scope.tensors if name not in self.still]
+        # half precision rounds after the weights are combined, which is not affine
+        self.affine = [name for name in self.moving if dtypes[name] in _EXACT]
+        self._dtypes = dtypes
+
+    def weight(self, name: str, k: int) -> Tensor:
+        """Return a moving weight at row `k`, in the model's type."""
+        parts = [(float(c), anchor[name]) for c, anchor in zip(self.rows[k], self.weights, strict=True) if c != 0.0]
+        return combine(parts, self.weights[0][name]).to(self._dtypes[name])
+
+
+class Program:
+    """One recorded forward pass, split for one family."""
+
+    def __init__(
+        self,
+        recorded: Recorded,
+        anchors: Anchors | None,
+        background: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        *,
+        moving_weights: Sequence[str] = (),
+        moving_buffers: Sequence[str] = (),
+        engine: Engine,
+    ):
+        self._anchors, self._engine = anchors, engine
+        self._form = images_last if engine.channels_last else (lambda tensor: tensor)
+        affine = set(anchors.affine) if anchors else set()
+        moving = set(moving_weights) | (set(anchors.moving) - affine if anchors else set())
+        still = {**background, **(anchors.still if anchors else {})}
+        inputs = dict.fromkeys((node for node in recorded.batch), Kind.BATCH)
+        fixed: dict[fx.Node, Tensor] = dict(recorded.constants)
+        self._names: dict[fx.Node, tuple[str, str]] = {}
+        for what, named, goes, values in (
+            ("weight", recorded.weights, moving, still),
+            ("buffer", recorded.buffers, set(moving_buffers), buffers),
+        ):
+            for name, node in named.items():
+                inputs[node] = Kind.WEIGHT if what == "weight" and name in affine else Kind.MOVING if name in goes else Kind.FIXED
+                if inputs[node] is Kind.FIXED:
+                    fixed[node] = self._form(values[name])
+                else:
+                    self._names[node] = (what, name)
+        for node in recorded.graph.nodes:  # placeholders of what the pass does not use
+            if node.op == "placeholder":
+                inputs.setdefault(node, Kind.FIXED)
+        self._parts = recorded.split(inputs, engine.head)
+        self._recorded = recorded
+        with torch.inference_mode():
+            self._fixed: dict[fx.Node, Any] = {**fixed, **self._parts.fixed(fixed)}
+        self._heads: list[dict[fx.Node, Tensor]] = []
+        self._batch: dict[fx.Node, Any] = {}
+        self._stacks: dict[fx.Node, Tensor | None] = {}
+
+    @property
+    def weights(self) -> list[str]:
+        """Names of the weights that each point needs itself."""
+        return [self._names[node][1] for node in self._parts.weights if self._names[node][0] == "weight"]
+
+    @property
+    def outline(self) -> tuple:
+        """What two programs share whose splits are the same, whatever the numbers."""
+        anchors = None if self._anchors is None else len(self._anchors.weights)
+        return anchors, *(tuple(str(node) for node in piece.inputs) for piece in (self._parts.suffix, self._parts.head))
+
+    @property
+    def sample_weights(self) -> Tensor | None:
+        """Weights of the samples of the loaded batch; None where all count alike."""
+        node = self._recorded.sample_weights
+        return None if node is None else self._fixed.get(node, self._batch.get(node))
+
+    def target_in(self, batch: Any) -> Tensor | None:
+        """Return the targets where they are a tensor of the batch itself."""
+        place = {node: i for i, node in enumerate(self._recorded.batch)}.get(self._recorded.target)  # type: ignore[arg-type]
+        return None if place is None else tensors_of(batch)[place]
+
+    def load(self, batch: Any) -> None:
+        """Compute what the points of a batch share."""
+        samples = {node: self._form(tensor) for node, tensor in zip(self._recorded.batch, tensors_of(batch), strict=True)}
+        self._batch = {**samples, **self._parts.prefix(self._fixed, samples)}
+        self._heads, self._stacks = [], {}
+        if self._parts.head.outputs and self._anchors is not None:
+            for anchor in self._anchors.weights:
+                weights = {n: anchor[name] for n, (what, name) in self._names.items() if what == "weight" and name in anchor}
+                self._heads.append(self._parts.head(self._fixed, self._batch, weights))
+
+    @property
+    def together(self) -> int:
+        """How many points are computed in one call, once a batch is loaded."""
+        if not self._heads or self._parts.weights:
+            return 1
+        return max(1, min(self._engine.together, _TOGETHER // max(sum(tensor.numel() for tensor in self._heads[0].values()), 1)))
+
+    def scores(self, ks: Sequence[int], weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return the loss and the metrics of the loaded batch at some rows, each of shape (len(ks), n) or (len(ks),).
+
+        Parameters
+        ----------
+        ks : sequence of int
+            At most `together` rows.
+        weights, buffers : mapping of str to Tensor
+            What moves in the suffix, at this row; several rows are computed at once only where nothing does.
+        """
+        if len(ks) > 1:
+            return self._many(ks)
+        given = [self._given(node, ks[0], weights, buffers) for node in self._parts.suffix.inputs]
+        return [score[None] for score in self._parts.suffix.run(given)]
+
+    def _given(self, node: fx.Node, k: int, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Any:
+        if node in self._fixed:
+            return self._fixed[node]
+        if node in self._batch:
+            return self._batch[node]
+        if node in self._names:
+            what, name = self._names[node]
+            return (weights if what == "weight" else buffers)[name]
+        return self._combined(node, k)
+
+    def _combined(self, node: fx.Node, k: int) -> Tensor:
+        assert self._anchors is not None
+        parts = [(float(c), head[node]) for c, head in zip(self._anchors.rows[k], self._heads, strict=True) if c != 0.0]
+        if len(parts) == 2 and abs(parts[0][0] + parts[1][0] - 1.0) <= KNOT_TOLERANCE:
+            return torch.lerp(parts[0][1], parts[1][1], parts[1][0])
+        if len(parts) == 1 and parts[0][0] == 1.0:
+            return parts[0][1]
+        first, *others = parts
+        total = first[1] * first[0] if first[0] != 1.0 else first[1]
+        for position, (c, tensor) in enumerate(others):
+            total = torch.add(total, tensor, alpha=c) if not position and total is first[1] else total.add_(tensor, alpha=c)
+        return total
+
+    def _many(self, ks: Sequence[int]) -> list[Tensor]:
+        given, axes = [], []
+        for node in self._parts.suffix.inputs:
+            shared = self._fixed.get(node, self._batch.get(node))
+            given.append(self._stacked(node, ks) if shared is None else shared)
+            axes.append(0 if shared is None else None)
+        function: Any = torch.vmap(lambda *values: tuple(self._parts.suffix.run(values)), in_dims=tuple(axes))
+        return list(function(*given))
+
+    def _stacked(self, node: fx.Node, ks: Sequence[int]) -> Tensor:
+        """Return an affine value at several rows: one matrix product."""
+        assert self._anchors is not None
+        if node not in self._stacks:
+            heads = torch.stack([head[node] for head in self._heads])
+            # where an anchor has diverged, zero times infinity would spoil the rows that it has no part in
+            self._stacks[node] = heads.flatten(1) if bool(torch.isfinite(heads).all()) else None
+        stack = self._stacks[node]
+        if stack is None:
+            return torch.stack([self._combined(node, k) for k in ks])
+        rows = torch.as_tensor(self._anchors.rows[list(ks)], dtype=stack.dtype, device=stack.device)
+        return (rows @ stack).unflatten(1, self._heads[0][node].shape)

@@ -1,0 +1,212 @@
+"""The recorded forward passes of one evaluator: one for each form of batch, made when it is first met.
+
+May import: torch, core.replica, core.scoring, core.data, core.program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from ..data import leaves
+from ..replica import Replica
+from ..scoring import Scorer
+from .affine import Kind, kinds_of
+from .record import Unrecordable, record
+from .split import Split, split
+from .tidy import tidy
+
+_FORMS = 6  # batches of more forms than this (padded text) would be recorded more often than measured
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How points are computed.
+
+    Attributes
+    ----------
+    program : {"recorded", "plain"}
+        A recorded forward pass where it agrees with the plain one, or always the plain one.
+    head : bool
+        Whether what is affine in the coefficients is computed once for each anchor.
+    together : int
+        Most points that are computed in one call.
+    channels_last : bool
+        Memory format of images and kernels.
+    """
+
+    program: str = "recorded"
+    head: bool = True
+    together: int = 64
+    channels_last: bool = True
+
+    @classmethod
+    def of(cls, wanted: Any, device: torch.device) -> Engine:
+        """Return the engine that "auto", "plain", or a mapping of some of the attributes stands for."""
+        auto = cls(channels_last=device.type == "cpu")
+        if isinstance(wanted, Engine):
+            return wanted
+        if wanted == "auto":
+            return auto
+        if wanted in ("plain", "recorded"):
+            return replace(auto, program=wanted)
+        names = {entry.name: type(getattr(auto, entry.name)) for entry in fields(cls)}
+        if isinstance(wanted, Mapping) and all(type(value) is names.get(name) for name, value in wanted.items()):
+            chosen = replace(auto, **wanted)
+            if chosen.program in ("plain", "recorded") and chosen.together >= 1:
+                return chosen
+        allowed = ", ".join(f"{name!r}: {getattr(auto, name)!r}" for name in names)
+        raise ValueError(f"engine: 'auto', 'recorded', 'plain', or a mapping like {{{allowed}}}; received {wanted!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """A forward pass with its scores, as a graph.
+
+    Attributes
+    ----------
+    graph : torch.fx.Graph
+    weights, buffers : dict of str to Node
+        Placeholders by the names of a state; those that the pass does not use are left out.
+    batch : list of Node or None
+        Placeholders of the tensors in a batch, in order; None where one is not used.
+    scores : list of Node
+        The loss and the metrics.
+    sample_weights, target : Node or None
+    constants : dict of Node to Tensor
+    """
+
+    graph: fx.Graph
+    weights: dict[str, fx.Node]
+    buffers: dict[str, fx.Node]
+    batch: list[fx.Node]
+    scores: list[fx.Node]
+    sample_weights: fx.Node | None
+    target: fx.Node | None
+    constants: dict[fx.Node, Tensor]
+    splits: dict[Any, Split] = field(default_factory=dict)
+
+    def split(self, inputs: Mapping[fx.Node, Kind], head: bool) -> Split:
+        """Return the four parts for placeholders of these kinds; the same object for the same kinds."""
+        key = (tuple(inputs.items()), head)
+        if key not in self.splits:
+            also = [node for node in (self.sample_weights, self.target) if node is not None]
+            self.splits[key] = split(self.graph, kinds_of(self.graph, inputs), self.scores, also=also, head=head)
+        return self.splits[key]
+
+
+class Recordings:
+    """Records the forward pass of a replica and its scores, once for each form of batch."""
+
+    def __init__(self, replica: Replica, scorer: Scorer, engine: Engine):
+        self._replica, self._scorer, self.engine = replica, scorer, engine
+        self.reason = (
+            "engine='plain'" if engine.program == "plain" else "grad=True: it differentiates inside" if replica.grad else ""
+        )
+        self.checked: set[Any] = set()
+        self._made: dict[Any, Recorded] = {}
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """What a later evaluator is given to compute in the same way, as plain values."""
+        return {**asdict(self.engine), "program": "plain" if self.reason else "recorded"}
+
+    def of(self, batch: Any, n: int, state: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Recorded | None:
+        """Return the recording for a batch of this form; None where there is none, and `reason` then says why.
+
+        Parameters
+        ----------
+        batch : as collated, on the device
+        n : int
+            How many samples it holds.
+        state, buffers : mapping of str to Tensor
+            Any weights of the model; the recording does not depend on their values.
+        """
+        if self.reason:
+            return None
+        form = form_of(batch)
+        if form is None:
+            self.reason = "its batches hold tensors inside objects that torch does not open"
+            return None
+        if form not in self._made:
+            if len(self._made) >= _FORMS:
+                self.reason = f"its batches come in more than {_FORMS} forms"
+                return None
+            try:
+                self._made[form] = self._record(batch, n, state, buffers)
+            except Unrecordable as error:
+                self.reason = str(error)
+                return None
+            except (RuntimeError, TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
+                # python that expects a plain tensor, or an operation that torch cannot trace: the plain pass still works
+                self.reason = f"it cannot be recorded ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+                return None
+        return self._made[form]
+
+    def _record(self, batch: Any, n: int, state: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Recorded:
+        replica = self._replica
+        weights = {name: state[name].to(replica.device, dtype) for name, dtype in replica.dtypes.items()}
+        entries, spec = tree_flatten(batch)
+        places = [i for i, entry in enumerate(entries) if isinstance(entry, Tensor)]
+        # other samples than those that the recording is checked on: a value that went into it as a constant is found out
+        samples = [e.roll(1, 0) if e.ndim and len(e) == n > 1 else e for e in (entries[i] for i in places)]
+        kinds: list[str] = []
+
+        def run(*flat: Tensor) -> list[Tensor]:
+            rest = iter(flat)
+            given = {f"model.{name}": next(rest) for name in (*weights, *buffers)}
+            again = list(entries)
+            for place in places:
+                again[place] = next(rest)
+            output, target = replica.call(given, tree_unflatten(again, spec))
+            results = self._scorer(output, target, n)
+            kinds[:] = ["score"] * len(results)
+            sample_weights = self._scorer.weights(target)
+            for kind, value in (("sample weights", sample_weights), ("target", target)):
+                if isinstance(value, Tensor):
+                    kinds.append(kind)
+                    results = [*results, value]
+            return results
+
+        recording = record(run, [*weights.values(), *(b.clone() for b in buffers.values()), *samples])
+        tidy(recording.graph, self.engine.channels_last)
+        # tidying replaces nodes: what came out is read from the graph itself
+        outputs = list(next(node for node in recording.graph.nodes if node.op == "output").args[0])
+        named = dict(zip((*weights, *buffers), recording.inputs, strict=False))
+        return Recorded(
+            graph=recording.graph,
+            weights={name: named[name] for name in weights if named[name].users},
+            buffers={name: named[name] for name in buffers if named[name].users},
+            batch=recording.inputs[len(named) :],
+            scores=[node for node, kind in zip(outputs, kinds, strict=True) if kind == "score"],
+            sample_weights=next((node for node, kind in zip(outputs, kinds, strict=True) if kind == "sample weights"), None),
+            target=next((node for node, kind in zip(outputs, kinds, strict=True) if kind == "target"), None),
+            constants={node: recording.constants[str(node.target)] for node in recording.graph.nodes if node.op == "get_attr"},
+        )
+
+
+def form_of(batch: Any) -> tuple | None:
+    """Return what two batches must share to be measured with one recording; None where tensors hide inside objects."""
+    entries, spec = tree_flatten(batch)
+    tensors = [entry for entry in entries if isinstance(entry, Tensor)]
+    if len(tensors) != sum(isinstance(leaf, Tensor) for leaf in leaves(batch)):
+        return None
+    described = tuple((tuple(e.shape), e.dtype, e.device) if isinstance(e, Tensor) else (type(e), repr(e)) for e in entries)
+    return (str(spec), described)
+
+
+def tensors_of(batch: Any) -> list[Tensor]:
+    """Return the tensors in a batch, in the order of `Recorded.batch`."""
+    return [entry for entry in tree_flatten(batch)[0] if isinstance(entry, Tensor)]
+
+
+def images_last(tensor: Tensor) -> Tensor:
+    """Return images and kernels with their channels last in memory; other tensors as they are."""
+    if tensor.ndim == 4 and tensor.is_floating_point():
+        return tensor.to(memory_format=torch.channels_last)
+    return tensor

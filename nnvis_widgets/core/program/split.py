@@ -1,0 +1,126 @@
+"""A recorded forward pass cut in four: what is fixed, what only the samples change, the affine head, and the rest.
+
+May import: torch, core.program.affine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from .affine import Kind
+
+Values = dict[fx.Node, Tensor]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a graph as a function of the values that it needs."""
+
+    inputs: tuple[fx.Node, ...]
+    outputs: tuple[fx.Node, ...]
+    module: fx.GraphModule
+
+    def __call__(self, *values: dict[fx.Node, Any]) -> dict[fx.Node, Any]:
+        """Return the outputs, given dictionaries that hold the inputs among other things."""
+        return dict(zip(self.outputs, self.run([_find(node, values) for node in self.inputs]), strict=True))
+
+    def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """Return the outputs for the inputs, both in order."""
+        return self.module.forward(*inputs) if self.outputs else ()
+
+
+def _find(node: fx.Node, values: Sequence[dict[fx.Node, Any]]) -> Any:
+    for known in values:
+        if node in known:
+            return known[node]
+    raise KeyError(node)
+
+
+def cut(graph: fx.Graph, outputs: Iterable[fx.Node], given: Iterable[fx.Node]) -> Piece:
+    """Return the part of a graph that computes `outputs` from those of the `given` values that it needs."""
+    outputs, given = tuple(dict.fromkeys(outputs)), set(given)
+    needed: set[fx.Node] = set()
+    waiting = list(outputs)
+    while waiting:
+        node = waiting.pop()
+        if node not in needed:
+            needed.add(node)
+            if node not in given:
+                waiting.extend(node.all_input_nodes)
+    piece, copies = fx.Graph(), {}
+    inputs = tuple(node for node in graph.nodes if node in needed and node in given)
+    for node in inputs:
+        copies[node] = piece.placeholder(node.name)
+    for node in graph.nodes:
+        if node in needed and node not in given:
+            if node.op in ("placeholder", "get_attr"):
+                raise KeyError(f"{node} is needed and not given")
+            copies[node] = piece.node_copy(node, copies.__getitem__)
+    piece.output([copies[node] for node in outputs])
+    return Piece(inputs, outputs, fx.GraphModule(torch.nn.Module(), piece))
+
+
+@dataclass(frozen=True)
+class Split:
+    """The four parts of a forward pass for one scope.
+
+    Attributes
+    ----------
+    fixed : Piece
+        Computed once: from weights that stay.
+    prefix : Piece
+        Computed once for each batch: from these and the samples.
+    head : Piece
+        Computed once for each batch and each anchor: affine in the coefficients.
+    suffix : Piece
+        Computed for each point.
+    weights : tuple of Node
+        Moving weights that the suffix needs itself.
+    """
+
+    fixed: Piece
+    prefix: Piece
+    head: Piece
+    suffix: Piece
+    weights: tuple[fx.Node, ...]
+
+
+def split(
+    graph: fx.Graph, kinds: dict[fx.Node, Kind], outputs: Sequence[fx.Node], *, also: Sequence[fx.Node] = (), head: bool = True
+) -> Split:
+    """Return the parts of a graph.
+
+    Parameters
+    ----------
+    graph : torch.fx.Graph
+    kinds : dict
+        What each value depends on.
+    outputs : sequence of Node
+        What is wanted of each point.
+    also : sequence of Node
+        What is wanted of each batch.
+    head : bool
+        False computes for each point what is affine too.
+    """
+    if not head:
+        kinds = {node: Kind.MOVING if kind is Kind.HEAD else kind for node, kind in kinds.items()}
+    done = {kind: [node for node, k in kinds.items() if k is kind] for kind in Kind}
+    sources = [node for node in done[Kind.WEIGHT] if node.op == "placeholder"]
+    moving_inputs = [node for node in done[Kind.MOVING] if node.op == "placeholder"]
+    roots = [node for node in done[Kind.FIXED] if node.op in ("placeholder", "get_attr")]
+    samples = [node for node in done[Kind.BATCH] if node.op == "placeholder"]
+    # what is cheap to form again from the weights of a point, such as a transposed view, is not kept for each anchor
+    suffix = cut(graph, outputs, [*done[Kind.FIXED], *done[Kind.BATCH], *done[Kind.HEAD], *sources, *moving_inputs])
+    frontier = [node for node in suffix.inputs if kinds[node] is Kind.HEAD]
+    heads = cut(graph, frontier, [*done[Kind.FIXED], *done[Kind.BATCH], *sources])
+    wanted = [node for node in (*suffix.inputs, *heads.inputs, *also) if kinds[node] is Kind.BATCH]
+    prefix = cut(graph, wanted, [*done[Kind.FIXED], *samples])
+    wanted = [node for piece in (suffix, heads, prefix) for node in piece.inputs if kinds[node] is Kind.FIXED]
+    fixed = cut(graph, wanted, roots)
+    weights = tuple(node for node in suffix.inputs if node in (*sources, *moving_inputs))
+    return Split(fixed, prefix, heads, suffix, weights)
