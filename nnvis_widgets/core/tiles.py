@@ -34,3 +34,21 @@ def in_groups(points: list[int], size: int) -> list[list[int]]:
     [[4, 0], [2, 1], [3]]
     """
     return [points[first : first + size] for first in range(0, len(points), size)]
+
+
+def in_growing_groups(points: list[int], first: int) -> list[list[int]]:
+    """Return the points in order, in lists that double in size.
+
+    What the points of a list share is computed as often as there are lists: ``log2(K / first)`` times for K points, while
+    the first list, and with it a first picture, is done soon.
+
+    Examples
+    --------
+    >>> in_growing_groups([0, 6, 3, 1, 5, 2, 4], 2)
+    [[0, 6], [3, 1, 5, 2], [4]]
+    """
+    groups = []
+    while points:
+        groups.append(points[:first])
+        points, first = points[first:], 2 * first
+    return groups

@@ -5,6 +5,7 @@ May import: torch, numpy, core.family, core.program.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -118,6 +119,24 @@ class Program:
         """Return the targets where they are a tensor of the batch itself."""
         place = {node: i for i, node in enumerate(self._recorded.batch)}.get(self._recorded.target)  # type: ignore[arg-type]
         return None if place is None else tensors_of(batch)[place]
+
+    @property
+    def shared(self) -> list[bool]:
+        """Which of the scores are the same at every point."""
+        done = {*self._fixed, *self._recorded.batch, *self._parts.prefix.outputs}
+        return [node in done for node in self._recorded.scores]
+
+    def beside(self) -> Program:
+        """Return a copy that shares everything but the batch, so that the shared values of several batches can be kept."""
+        return copy.copy(self)
+
+    @property
+    def size(self) -> int:
+        """Bytes that a loaded batch takes."""
+        held = [self._batch, *self._heads]
+        return sum(
+            value.numel() * value.element_size() for values in held for value in values.values() if isinstance(value, Tensor)
+        )
 
     def load(self, batch: Any) -> None:
         """Compute what the points of a batch share."""
