@@ -88,7 +88,7 @@ class Points:
         if self._anchors is None:
             parameters = self._parameters(k)
             return {name: parameters[name].to(self._replica.dtypes[name]) for name in names}
-        if k in self._kept:
+        if self._kept.get(k, {}).keys() >= set(names):
             return self._kept[k]
         weights = {name: self._anchors.weight(name, k) for name in names}
         size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())

@@ -5,6 +5,7 @@ May import: torch, numpy, core.family, core.program.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,6 +48,16 @@ class Anchors:
         # half precision rounds after the weights are combined, which is not affine
         self.affine = [name for name in self.moving if dtypes[name] in _EXACT]
         self._dtypes = dtypes
+        self.unit = self._unit(family)
+
+    def _unit(self, family: WeightFamily) -> int | None:
+        """Return the unit that all moving weights lead into: the row of their tensor; None where there are several."""
+        index = family.scope.tensors[self.moving[0]] if len(self.moving) == 1 else None
+        if index is None or self.moving != self.affine:
+            return None
+        shape = family.layout.shapes[self.moving[0]]
+        units = torch.unique(index // max(math.prod(shape[1:]), 1))
+        return int(units[0]) if len(units) == 1 and len(shape) else None
 
     def weight(self, name: str, k: int) -> Tensor:
         """Return a moving weight at row `k`, in the model's type."""
@@ -68,10 +79,14 @@ class Program:
         moving_buffers: Sequence[str] = (),
         engine: Engine,
     ):
+        if anchors is not None and anchors.unit is not None and engine.head and anchors.moving[0] in recorded.weights:
+            recorded = recorded.of_unit(anchors.moving[0])
         self._anchors, self._engine = anchors, engine
         self._form = images_last if engine.channels_last else (lambda tensor: tensor)
         affine = set(anchors.affine) if anchors else set()
-        moving = set(moving_weights) | (set(anchors.moving) - affine if anchors else set())
+        if recorded.row is not None:
+            affine.clear()  # the weights of other units are those of the background
+        moving = set(moving_weights) | (set(anchors.moving) - set(anchors.affine) if anchors else set())
         still = {**background, **(anchors.still if anchors else {})}
         inputs = dict.fromkeys((node for node in recorded.batch), Kind.BATCH)
         fixed: dict[fx.Node, Tensor] = dict(recorded.constants)
@@ -89,6 +104,9 @@ class Program:
         for node in recorded.graph.nodes:  # placeholders of what the pass does not use
             if node.op == "placeholder":
                 inputs.setdefault(node, Kind.FIXED)
+        if recorded.row is not None and recorded.unit is not None and anchors is not None:
+            inputs[recorded.row], inputs[recorded.unit] = Kind.WEIGHT, Kind.UNIT
+            self._names[recorded.row] = "row", anchors.moving[0]
         self._parts = recorded.split(inputs, engine.head)
         self._recorded = recorded
         with torch.inference_mode():
@@ -100,7 +118,7 @@ class Program:
     @property
     def weights(self) -> list[str]:
         """Names of the weights that each point needs itself."""
-        return [self._names[node][1] for node in self._parts.weights if self._names[node][0] == "weight"]
+        return [self._names[node][1] for node in self._parts.weights if self._names[node][0] != "buffer"]
 
     @property
     def outline(self) -> tuple:
@@ -123,18 +141,25 @@ class Program:
         """Compute what the points of a batch share."""
         samples = {node: self._form(tensor) for node, tensor in zip(self._recorded.batch, tensors_of(batch), strict=True)}
         self._batch = {**samples, **self._parts.prefix(self._fixed, samples)}
+        if self._recorded.unit is not None:
+            self._batch[self._recorded.unit] = self._anchors.unit if self._anchors else None
+            self._batch.update(self._parts.unit(self._fixed, self._batch))
         self._heads, self._stacks = [], {}
         if self._parts.head.outputs and self._anchors is not None:
             for anchor in self._anchors.weights:
-                weights = {n: anchor[name] for n, (what, name) in self._names.items() if what == "weight" and name in anchor}
+                weights = {node: self._entering(node, anchor) for node in self._parts.head.inputs if node in self._names}
                 self._heads.append(self._parts.head(self._fixed, self._batch, weights))
+
+    def _entering(self, node: fx.Node, anchor: Mapping[str, Tensor]) -> Tensor:
+        what, name = self._names[node]
+        return anchor[name] if what == "weight" else anchor[name].narrow(0, self._anchors.unit, 1)  # type: ignore[union-attr, arg-type]
 
     @property
     def together(self) -> int:
         """How many points are computed in one call, once a batch is loaded."""
         if not self._heads or self._parts.weights:
             return 1
-        return max(1, min(self._engine.together, _TOGETHER // max(sum(tensor.numel() for tensor in self._heads[0].values()), 1)))
+        return max(1, min(self._engine.together, _TOGETHER // self._parts.widest))
 
     def scores(self, ks: Sequence[int], weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the loss and the metrics of the loaded batch at some rows, each of shape (len(ks), n) or (len(ks),).
@@ -158,7 +183,7 @@ class Program:
             return self._batch[node]
         if node in self._names:
             what, name = self._names[node]
-            return (weights if what == "weight" else buffers)[name]
+            return buffers[name] if what == "buffer" else self._entering(node, weights)
         return self._combined(node, k)
 
     def _combined(self, node: fx.Node, k: int) -> Tensor:
