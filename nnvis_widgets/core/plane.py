@@ -115,10 +115,10 @@ class Plane:
         """The two directions: every parameter that can be interpolated, tied ones once, float32 or float64."""
         return dict(self._directions[0]), dict(self._directions[1])
 
-    @property
-    def moved(self) -> list[str]:
+    @cached_property
+    def moved(self) -> tuple[str, ...]:
         """Names of the parameters along which any of the directions leads."""
-        return [name for name in self._names if any(bool(d[name].any()) for d in self._directions)]
+        return tuple(name for name in self._names if any(bool(d[name].any()) for d in self._directions))
 
     @property
     def lengths(self) -> tuple[float, float]:

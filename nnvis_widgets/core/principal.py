@@ -101,9 +101,9 @@ def _plane(run: RunLike, layout: Layout, center: State, names: list[str]) -> Gen
             f"checkpoint {diverged[0]} of the run holds NaN or infinity, or is too far away to be squared; take a run of the "
             "checkpoints before: nv.Run.from_states([checkpoint.state for checkpoint in run[:k]])"
         )
-    variances, loadings = _components(gram)
+    variances, loadings = _components(gram, blocks.columns)
     total = variances.sum()
-    if not total > 0 or variances[1] <= FLAT * total:
+    if not total > 0 or len(variances) < 2 or variances[1] <= FLAT * total:
         what = "all checkpoints are equal" if not total > 0 else "all checkpoints lie on one line"
         raise PlaneError(f"run: {what}, so they span no plane; take nv.random_plane, or record more of the training")
     weights = loadings[:, :2] / np.sqrt(variances[:2])
@@ -136,11 +136,14 @@ def _plane(run: RunLike, layout: Layout, center: State, names: list[str]) -> Gen
     )
 
 
-def _components(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the variances (T - 1,), times T, of the centred rows behind a Gram matrix, largest first, and the loadings."""
+def _components(gram: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the variances, times T, of the centred rows behind a Gram matrix, largest first, and the loadings (T, .)."""
     centred = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
     values, vectors = scipy.linalg.eigh((centred + centred.T) / 2)
-    return np.maximum(values[::-1][: len(gram) - 1], 0.0), vectors[:, ::-1]
+    count = min(len(gram) - 1, columns)
+    vectors = vectors[:, ::-1][:, :count]
+    # rounding leaves a trace of the constant vector in them, and the rows that they will be multiplied with are not centred
+    return np.maximum(values[::-1][:count], 0.0), vectors - vectors.mean(0)
 
 
 class _Blocks:
@@ -148,12 +151,12 @@ class _Blocks:
 
     def __init__(self, run: RunLike, center: State, names: Sequence[str]):
         self._run, self._center = run, center
-        self._columns = max(1024, BLOCK_BYTES // (8 * len(run)))
+        self._room = max(2, BLOCK_BYTES // (8 * len(run)))
         self._lists = list(self._cut(names))
+        self.columns = sum(map(self._width, self._lists))
 
     def __iter__(self) -> Iterator[tuple[float, list[Piece], np.ndarray]]:
-        total = sum(map(self._width, self._lists))
-        whole = torch.empty((len(self._run), min(total, self._columns)), dtype=torch.float64)
+        whole = torch.empty((len(self._run), min(self.columns, self._room)), dtype=torch.float64)
         done = 0
         for pieces in self._lists:
             width = self._width(pieces)
@@ -162,7 +165,7 @@ class _Blocks:
             for row in range(len(self._run)):
                 self._fill(block[row], row, pieces, centre)
             done += width
-            yield done / total, pieces, block.numpy()
+            yield done / self.columns, pieces, block.numpy()
 
     def _fill(self, into: Tensor, row: int, pieces: list[Piece], centre: list[Tensor]) -> None:
         # the difference first, in float64: products of the weights themselves would lose it in their last digits
@@ -185,7 +188,7 @@ class _Blocks:
 
     def _cut(self, names: Sequence[str]) -> Iterator[list[Piece]]:
         pieces: list[Piece] = []
-        room = self._columns
+        room = self._room
         for name in names:
             shape, scale = self._center[name].shape, 2 if self._center[name].is_complex() else 1
             start, size = 0, self._center[name].numel()
@@ -196,7 +199,7 @@ class _Blocks:
                 start = stop
                 if room < 2:
                     yield pieces
-                    pieces, room = [], self._columns
+                    pieces, room = [], self._room
         if pieces:
             yield pieces
 

@@ -165,9 +165,9 @@ def _movable(plane: Plane, layout: Layout, scope: Scope) -> Scope:
             raise PlaneError(
                 f"plane: {own!r} and {name!r} are one tied weight of the model and would part; make the plane with model="
             )
-    moved = {name: index for name, index in scope.tensors.items() if name in set(plane.moved)}
+    moved = {name: index for name, index in scope.tensors.items() if name in plane.moved}
     if not moved:
-        raise PlaneError(f"scope: the plane moves nothing in {scope.name!r}; it moves {', '.join(plane.moved[:4])}")
+        raise PlaneError(f"scope: the plane moves nothing in {scope.name!r}; it moves {', '.join(map(repr, plane.moved[:4]))}")
     return Scope(scope.name, scope.level, moved)
 
 
