@@ -156,26 +156,27 @@ class _Blocks:
         self.columns = sum(map(self._width, self._lists))
 
     def __iter__(self) -> Iterator[tuple[float, list[Piece], np.ndarray]]:
-        whole = torch.empty((len(self._run), min(self.columns, self._room)), dtype=torch.float64)
+        whole = np.empty(len(self._run) * min(self.columns, self._room))
         done = 0
         for pieces in self._lists:
             width = self._width(pieces)
-            block = whole.view(-1)[: len(self._run) * width].view(len(self._run), width)
-            centre = [_real(self._center[p.name].detach().reshape(-1)[p.start : p.stop].cpu()).double() for p in pieces]
+            block = whole[: len(self._run) * width].reshape(-1, width)
+            centre = [_array(self._center[p.name].detach().reshape(-1)[p.start : p.stop].cpu()).astype(float) for p in pieces]
             for row in range(len(self._run)):
                 self._fill(block[row], row, pieces, centre)
             done += width
-            yield done / self.columns, pieces, block.numpy()
+            yield done / self.columns, pieces, block
 
-    def _fill(self, into: Tensor, row: int, pieces: list[Piece], centre: list[Tensor]) -> None:
-        # the difference first, in float64: products of the weights themselves would lose it in their last digits
+    def _fill(self, into: np.ndarray, row: int, pieces: list[Piece], centre: list[np.ndarray]) -> None:
+        # the difference first, in float64: products of the weights themselves would lose it in their last digits; numpy's,
+        # since threads would wait for each other longer than the subtraction of a piece takes
         try:
             read = read_pieces(self._run[row], pieces)
         except StateError as error:
             raise StateError(f"checkpoint {row} of the run is of another model than its center: {error}") from error
         at = 0
         for values, zero in zip(read, centre, strict=True):
-            torch.sub(_real(values), zero, out=into[at : at + len(zero)])
+            np.subtract(_array(values), zero, out=into[at : at + len(zero)])
             at += len(zero)
 
     def scatter(self, direction: dict[str, Tensor], pieces: list[Piece], row: Tensor) -> None:
@@ -210,6 +211,11 @@ class _Blocks:
 def _real(vector: Tensor) -> Tensor:
     """Return a vector with complex numbers as two real ones, in the same memory."""
     return torch.view_as_real(vector).view(-1) if vector.is_complex() else vector
+
+
+def _array(vector: Tensor) -> np.ndarray:
+    """Return a vector as an array of a type that numpy knows."""
+    return _real(vector.float() if vector.dtype == torch.bfloat16 else vector).numpy()
 
 
 def _like(tensor: Tensor) -> Any:
