@@ -281,6 +281,12 @@ class TestResult:
         assert back.provenance == result.provenance
         assert repr(back) == repr(result)
 
+    def test_several_surfaces_share_a_table_and_no_axes(self, result):
+        both = nv.ResultSet({"one": result, "two": result})
+        assert len(both.to_pandas()) == 70
+        with pytest.raises(TypeError, match="plot: only paths with paths"):
+            both.plot()
+
     def test_a_trajectory_too(self, run, tmp_path):
         for plane in (nv.pca_plane(run), nv.random_plane(run.final)):
             trajectory = plane.project(run)

@@ -6,7 +6,7 @@ May import: results.base, numpy. pandas and matplotlib are imported by the metho
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -85,6 +85,8 @@ class SurfaceResult(Result):
         Share of the work that is done; 1 in a complete result.
     provenance : dict
     """
+
+    _shares_axes: ClassVar[bool] = False
 
     x: np.ndarray
     y: np.ndarray
