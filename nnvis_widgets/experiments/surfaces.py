@@ -47,7 +47,7 @@ def measure_surface(
         Points along x and y where these are not given.
     span : float or (float, float), optional
         Half the width of the grid, which then has the centre in its middle. Default: 1 for a normalised random plane; what
-        covers the trajectory or the three points for the others. An even spaced grid always has a point at 0, the centre.
+        covers the trajectory or the three points for the others. A grid made here always has a point at 0, the centre.
     scope : optional
         As in `measure_path`: only these weights move, the others stay those of the centre.
 
