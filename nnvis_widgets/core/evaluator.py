@@ -200,7 +200,9 @@ class Evaluator:
         checked = [self.layout.check(anchor, "state") for anchor in anchors] if isinstance(anchors, (list, tuple)) else anchors
         return WeightFamily(self.layout, parsed, checked, self.layout.check(background, "background"))
 
-    def sweep(self, family: WeightFamily, rows: Any, *, reference: int | None = None, policy: str | None = None) -> Iterator[Sweep]:
+    def sweep(
+        self, family: WeightFamily, rows: Any, *, reference: int | None = None, policy: str | None = None, order: Any = None
+    ) -> Iterator[Sweep]:
         """Yield sums of loss and metrics at rows of coefficients: after each batch, and at least every 0.2 seconds.
 
         Parameters
@@ -213,6 +215,8 @@ class Evaluator:
             The row that paired differences are taken to.
         policy : str, optional
             BatchNorm policy in place of the evaluator's own.
+        order : sequence of int, optional
+            Every row number once, the reference first: in which order points are visited. Default: from coarse to fine.
 
         Yields
         ------
@@ -223,7 +227,7 @@ class Evaluator:
         policy = policy or self._batchnorm.resolve(family.scope)
         points = Points(self._replica, self._batchnorm, self._scorer, self._recordings, family, rows, policy)
         batches = len(self._samples)
-        order = coarse_to_fine(len(rows), reference)
+        order = coarse_to_fine(len(rows), reference) if order is None else list(order)
         point_major = not isinstance(family.anchors, list)
         book = Book(self._scorer.names, len(rows), reference)
         tiles = (
