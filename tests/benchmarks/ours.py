@@ -20,13 +20,16 @@ from typing import Any
 from benchmarks.problem import ROOT
 
 CHECKED = 3  # points of a call whose values are sent back for the cross-check
+LIMIT = 1800  # seconds for a process; the longest task takes a few minutes
 
 
 class Failed(Exception):
     """A process of a task that gave no answer; the text is the end of what it said."""
 
 
-def launch(problem: Path, task: Any, *, calls: int = 2, threads: int = 0, workers: int = 0, samples: int = 0, picture: bool = False):
+def launch(
+    problem: Path, task: Any, *, calls: int = 2, threads: int = 0, workers: int = 0, samples: int = 0, picture: bool = False
+):
     """Return what a fresh process measured: seconds of each call, values, memory; `{"skipped": why}` where the API lacks it."""
     ask = {"task": asdict(task), "calls": calls, "threads": threads, "workers": workers, "samples": samples, "picture": picture}
     with tempfile.TemporaryDirectory() as empty:
@@ -34,7 +37,10 @@ def launch(problem: Path, task: Any, *, calls: int = 2, threads: int = 0, worker
         env = {**os.environ, **{name: str(Path(empty) / folder) for name, folder in caches.items()}}
         env["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), str(ROOT), env.get("PYTHONPATH", "")])
         command = [sys.executable, "-m", "benchmarks.ours", str(problem), json.dumps(ask)]
-        done = subprocess.run(command, env=env, cwd=empty, capture_output=True, text=True)
+        try:
+            done = subprocess.run(command, env=env, cwd=empty, capture_output=True, text=True, timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"no answer in {LIMIT} seconds") from None
     if done.returncode:
         raise Failed(done.stderr.strip()[-600:])
     return json.loads(done.stdout.strip().splitlines()[-1])

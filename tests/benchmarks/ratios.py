@@ -109,8 +109,9 @@ class Race:
             answer = self._ours(row, calls)
             if answer is None:
                 break
+            seconds: dict[tuple[str, int | None], float | None] = {}
             for which in ("default", "best"):
-                fastest = min(self._round(task.kind, which), default=None)
+                fastest = min(self._round(task.kind, which, seconds), default=None)
                 if fastest:
                     getattr(row, which).append((fastest[0] * task.total, fastest[1]))
             row.calls.append([call["seconds"] for call in answer["calls"]])
@@ -129,14 +130,16 @@ class Race:
         row.skipped = answer.get("skipped", "")
         return None if row.skipped else answer
 
-    def _round(self, kind: str, which: str) -> Iterator[tuple[float, str]]:
+    def _round(self, kind: str, which: str, seconds: dict[tuple[str, int | None], float | None]) -> Iterator[tuple[float, str]]:
+        """Yield what each peer takes at its default or at its best; in one round no setting is measured twice."""
         for peer in self._able(kind):
-            known = [t for (name, _), t in self.survey[kind].items() if name == peer.name]
+            known = [timing for timing in self.survey[kind].values() if timing.peer == peer.name]
             if not known:
                 continue
             batch = peer.default if which == "default" else min(known, key=lambda t: median(t.seconds)).batch
-            seconds = self._time(kind, peer, batch, self.points)
+            if (peer.name, batch) not in seconds:
+                seconds[peer.name, batch] = self._time(kind, peer, batch, self.points)
+            measured, timing = seconds[peer.name, batch], self.survey[kind].get((peer.name, batch))
             # a peer whose values are wrong is shown, but is no measure of speed
-            timing = self.survey[kind][peer.name, batch]
-            if seconds is not None and timing.error <= PEER_RELATIVE:
-                yield seconds, timing.words
+            if measured is not None and timing is not None and timing.error <= PEER_RELATIVE:
+                yield measured, timing.words

@@ -76,7 +76,13 @@ def memory(file: Path, quick: bool) -> Table:
             return "Memory and first picture of a surface", ["surface", "result"], [[SURFACE.name, full["skipped"]]]
         first = ours.launch(file, task, calls=2, picture=True)["calls"]
         rows.append(
-            [f"{resolution} x {resolution}", full.get("peak_mb", ""), full.get("child_mb", ""), first[0]["seconds"], first[1]["seconds"]]
+            [
+                f"{resolution} x {resolution}",
+                full.get("peak_mb", ""),
+                full.get("child_mb", ""),
+                first[0]["seconds"],
+                first[1]["seconds"],
+            ]
         )
         rows[-1].append(f"{first[1]['drawn']} points")
     names = ["surface", "peak, MB", "largest child process, MB", "first picture, first call", "later call", "it shows"]
@@ -114,5 +120,3 @@ def _seconds(work: Callable[[], Any]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
-
-
