@@ -19,6 +19,7 @@ from benchmarks.problem import ROOT, SAMPLES, thesis
 from benchmarks.ratios import Race
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
+QUICK_SAMPLES = 2000
 PARTS = ("ratios", "limits", "resnet", "memory", "scaling")
 HOW = """\
 Times are seconds of wall clock; where there are several rounds, minimum / median of them. In each round the peers and we run one
@@ -28,7 +29,7 @@ after the other, and a ratio compares what was measured in one round. **Bold**: 
   are left out, for us and for the peers. *Later calls*: the third call in that process, on a grid that is shifted each time.
 - Peers: {points} points of a line and 4 of a plane are measured after a warm-up, and scaled to the number of points. A peer runs
   the whole model at every point whatever moves, so its fc1 path stands for every layer. Default: its own batch size. Best: the
-  fastest of its default and 32, 128, 500, 1000.
+  fastest of its default and {batches}.
 - We return loss, accuracy and their standard errors; of the peers only nnvis returns more than the loss.
 - *Error*: the largest difference to a naive float64 evaluation at three points of the first and three of the last call, in units of
   1e-6 of the value + 1e-8; beside it what a plain float32 loop is off. *Exact*: at most 1, or at most twice plain float32's, with
@@ -57,11 +58,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--task", action="append", metavar="WORDS", help="only tasks whose name has these words; can be repeated")
     parser.add_argument("--part", action="append", choices=PARTS, help="only this part; can be repeated; default: all")
     parser.add_argument("--rounds", type=int, default=0, help="rounds of peers and us; default 3, with --quick 1")
-    parser.add_argument("--samples", type=int, default=SAMPLES, help="images that everybody is measured on")
+    parser.add_argument("--samples", type=int, default=0, help=f"images; default {SAMPLES}, with --quick {QUICK_SAMPLES}")
     parser.add_argument("--no-peers", action="store_true", help="only what we do")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md")
     options = parser.parse_args(arguments)
     options.part = options.part or (["ratios"] if options.task else list(PARTS))
+    options.samples = options.samples or (QUICK_SAMPLES if options.quick else SAMPLES)
     options.rounds = options.rounds or (1 if options.quick else 3)
     return options
 
@@ -69,7 +71,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def report(options: argparse.Namespace, home: Path) -> list[str]:
     """Return the pieces of the report; a part that fails leaves a line that says so."""
     say("loading the data and the recorded run")
-    problem = thesis(options.samples)
+    problem = thesis(options.samples, lambda epoch, epochs: say(f"training the run, once: epoch {epoch} of {epochs}"))
     shared = tasks.directions(problem)
     problem = replace(problem, directions=shared) if shared else problem
     file = problem.save(home / "problem.pt")
@@ -94,18 +96,21 @@ def race(options: argparse.Namespace, problem: Any, file: Path, limits: dict[str
     """Return the sections of the ratios."""
     running, problems = ([], ["left out: --no-peers"]) if options.no_peers else peers.start(file)
     points = 3 if options.quick else 5
-    contest = Race(problem, file, running, points, say)
+    contest = Race(problem, file, running, points, say, peers.BATCHES[1:3] if options.quick else peers.BATCHES)
     wanted = [t for t in tasks.TASKS if not options.task or any(words in t.name for words in options.task)]
     rows = []
     try:
         for task in wanted:
             rows.append(contest.run(task.smaller() if options.quick else task, options.rounds, 2 if options.quick else 3))
     except KeyboardInterrupt:
-        problems.append("interrupted: the tasks that are missing were not measured")
+        problems.append("interrupted: what is missing was not measured")
+        options.part = [part for part in options.part if part == "limits"]  # which are there already
     finally:
         for peer in running:
             peer.close()
-    how = HOW.format(points=points).replace("the third call", "the second call" if options.quick else "the third call")
+    how = HOW.format(points=points, batches=", ".join(map(str, contest.batches))).replace(
+        "the third call", "the second call" if options.quick else "the third call"
+    )
     return [
         how,
         *("## Ratios to the fastest peer at its default", "", table.ratios(rows)),
@@ -124,6 +129,8 @@ def section(name: str, build: Any) -> list[str]:
             pieces += [f"## {title}", "", table.markdown(names, rows)]
     except ours.Failed as error:
         pieces += [f"## {name}", "", f"failed: {str(error).splitlines()[-1]}", ""]
+    except KeyboardInterrupt:
+        pieces += [f"## {name}", "", "interrupted", ""]
     return pieces
 
 

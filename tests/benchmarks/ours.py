@@ -61,16 +61,16 @@ def measure(path: str, ask: dict[str, Any]) -> dict[str, Any]:
     task = tasks.Task(**ask["task"])
     try:
         tasks.ready(task)
-        problem.model()
+        model = problem.model()
         before = watch_memory()
-        return {"calls": list(_calls(tasks, problem, task, ask)), **_memory(before)}
+        return {"calls": list(_calls(tasks, problem, model, task, ask)), **_memory(before)}
     except tasks.NotThere as missing:
         return {"skipped": str(missing)}
 
 
-def _calls(tasks: Any, problem: Any, task: Any, ask: dict[str, Any]):
+def _calls(tasks: Any, problem: Any, model: Any, task: Any, ask: dict[str, Any]):
     began = time.perf_counter()
-    evaluator = tasks.evaluator(problem, task, ask["workers"])
+    evaluator = tasks.evaluator(problem, model, task, ask["workers"])
     for number in range(ask["calls"]):
         if ask["picture"]:
             shown = next(drawn for drawn in tasks.pictures(problem, evaluator, task, number * tasks.SHIFT) if drawn)

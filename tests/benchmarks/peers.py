@@ -68,6 +68,8 @@ class Peer:
         Its own batch size; None is the whole data at once.
     kinds : tuple of str
         What it can be asked for.
+    batches : bool
+        Whether it takes any other batch size.
     """
 
     def __init__(self, name: str, problem: Path, target: Path):
@@ -82,7 +84,7 @@ class Peer:
             )  # fmt: skip
         about = self._answer()
         self.default, self.kinds, self.note = about["default"], tuple(about["kinds"]), about["note"]
-        self.batches = (self.default, *(b for b in BATCHES if b != self.default)) if about["batches"] else (self.default,)
+        self.batches = bool(about["batches"])
 
     def measure(self, kind: str, scope: Any, batch: int | None, points: int) -> dict[str, Any]:
         """Return seconds a point, losses, and the rows of coefficients at which it really evaluated.

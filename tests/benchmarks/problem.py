@@ -6,8 +6,10 @@ Written to one file, so that every process (ours, each peer's, the limits) reads
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -148,10 +150,10 @@ def mnist_folder() -> Path | None:
     return None
 
 
-def thesis(samples: int = SAMPLES) -> Problem:
+def thesis(samples: int = SAMPLES, progress: Callable[[int, int], Any] | None = None) -> Problem:
     """Return the thesis's LeNet on MNIST (digits, tiled, where MNIST is not there); trained once, then from the cache."""
     folder = mnist_folder()
-    demo = nv.load_demo("digits") if folder is None else nv.load_demo("mnist", root=folder)
+    demo = nv.load_demo("digits" if folder is None else "mnist", root=folder, progress=progress)
     images, labels = demo.test
     about = f"the first {samples} test images of MNIST"
     if folder is None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks import ours
-from benchmarks.peers import Peer, PeerFailed
+from benchmarks.peers import BATCHES, Peer, PeerFailed
 from benchmarks.problem import Problem, furthest
 from benchmarks.tasks import Task
 from benchmarks.truth import PEER_RELATIVE, Truth, Verdict
@@ -65,8 +65,9 @@ class Race:
         By kind: what every peer took at its default and at each of the other batch sizes.
     """
 
-    def __init__(self, problem: Problem, file: Path, peers: list[Peer], points: int, say: Say):
+    def __init__(self, problem: Problem, file: Path, peers: list[Peer], points: int, say: Say, batches: Sequence[int] = BATCHES):
         self.problem, self.file, self.peers, self.points, self.say = problem, file, list(peers), points, say
+        self.batches = batches
         self.truth = Truth(problem)
         self.survey: dict[str, dict[tuple[str, int | None], Timing]] = {}
         self.failures: list[str] = []
@@ -77,7 +78,7 @@ class Race:
             return
         self.survey[kind] = {}
         for peer in self._able(kind):
-            for batch in peer.batches:
+            for batch in dict.fromkeys([peer.default, *(self.batches if peer.batches else [])]):
                 self._time(kind, peer, batch, self.points)
 
     def _able(self, kind: str) -> list[Peer]:

@@ -101,7 +101,7 @@ def survey(race: Race) -> str:
             default = mine.get(peer.default)
             fastest = min(mine.values(), key=lambda t: median(t.seconds))
             words = f"{spread(default.seconds)} ({peer.default or 'all data'})" if default else "failed"
-            best = f"{spread(fastest.seconds)} ({fastest.batch or 'all data'})" if len(peer.batches) > 1 else "no batch size"
+            best = f"{spread(fastest.seconds)} ({fastest.batch or 'all data'})" if peer.batches else "no batch size"
             wrong = max(t.error for t in mine.values())
             claimed = max(t.claimed for t in mine.values())
             note = f"WRONG at its documented points ({claimed:.1g}), right at those it visits" if claimed > 1e-5 else ""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 import nnvis_widgets as nv
 from benchmarks.problem import Problem, furthest
@@ -85,7 +86,7 @@ class NotThere(Exception):
     """A part of the API that this version does not have yet."""
 
 
-def evaluator(problem: Problem, task: Task, workers: int = 0) -> nv.Evaluator:
+def evaluator(problem: Problem, model: nn.Module, task: Task, workers: int = 0) -> nv.Evaluator:
     """Return the evaluator of a task; planning and tracing that it does at once are part of the first call."""
     options = dict(task.options)
     if workers and "executor" not in inspect.signature(nv.Evaluator).parameters:
@@ -95,7 +96,7 @@ def evaluator(problem: Problem, task: Task, workers: int = 0) -> nv.Evaluator:
         from multiprocessing import get_context
 
         options["executor"] = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    return nv.Evaluator(problem.model(), problem.data, device="cpu", **options)
+    return nv.Evaluator(model, problem.data, device="cpu", **options)
 
 
 def ready(task: Task) -> None:
