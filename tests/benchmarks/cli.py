@@ -42,12 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     began, load = time.time(), table.load()
     with tempfile.TemporaryDirectory() as home:
-        text = "\n".join(report(options, Path(home)))
+        pieces = report(options, Path(home))
     minutes = (time.time() - began) / 60
-    ending = f"\n{minutes:.0f} minutes; load of the machine before: {load}; after: {table.load()}.\n"
-    print(text + ending)
+    ran = f"It ran for {minutes:.0f} minutes. Load of the machine before: {load}; after: {table.load()}."
+    text = "\n".join(["# Benchmarks", "", f"{time.strftime('%Y-%m-%d')}, {table.machine()}", ran, *pieces]).rstrip() + "\n"
+    print(text)
     if options.write:
-        RESULTS.write_text(text + ending, encoding="utf-8")
+        RESULTS.write_text(text, encoding="utf-8")
     return 0
 
 
@@ -75,8 +76,7 @@ def report(options: argparse.Namespace, home: Path) -> list[str]:
     shared = tasks.directions(problem)
     problem = replace(problem, directions=shared) if shared else problem
     file = problem.save(home / "problem.pt")
-    pieces = ["# Benchmarks", "", f"{time.strftime('%Y-%m-%d')}, {table.machine()}"]
-    pieces += [f"{problem.builder}, {problem.about}.{' A quick run: fewer points and one round.' if options.quick else ''}", ""]
+    pieces = [f"{problem.builder}, {problem.about}.{' A quick run: fewer points and one round.' if options.quick else ''}", ""]
     limits = limits_of(file, options.quick) if {"limits", "ratios"} & set(options.part) else {}
     if "ratios" in options.part:
         pieces += race(options, problem, file, limits)

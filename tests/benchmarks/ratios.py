@@ -102,7 +102,7 @@ class Race:
         return answer["seconds"]
 
     def run(self, task: Task, rounds: int, calls: int = 3) -> Row:
-        """Return a row: in each round the peers at their defaults, at their best, then we in a fresh process."""
+        """Return a row: in each round we in a fresh process, then the peers at their defaults and at their best."""
         row = Row(task)
         self.say(f"{task.name}:")
         self.look(task.kind)

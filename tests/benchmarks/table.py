@@ -145,8 +145,13 @@ def machine() -> str:
 
 
 def load() -> str:
-    """Return the load of the machine: what else ran shows in it."""
-    return ", ".join(f"{x:.1f}" for x in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
+    """Return the load of the machine, with a warning where others ran beside us."""
+    if not hasattr(os, "getloadavg"):
+        return "unknown"
+    recent, average, _ = os.getloadavg()
+    # our own processes keep every core busy, and no more than that
+    busy = " (**busy: others ran beside this, so do not trust the numbers**)" if average > 1.25 * (os.cpu_count() or 1) else ""
+    return f"{recent:.1f} over one minute, {average:.1f} over five{busy}"
 
 
 def peers(running: Sequence[Peer], versions: dict[str, str], problems: Sequence[str]) -> str:
