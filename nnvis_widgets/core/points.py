@@ -6,7 +6,7 @@ with the plain forward pass; else the plain forward pass does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from .batchnorm import BatchNorm
-from .family import WeightFamily
-from .program.program import Anchors, Program
+from .family import Families, WeightFamily
+from .program.program import Anchors, Program, Shared
 from .program.recordings import Recorded, Recordings, form_of
 from .replica import Replica
 from .scoring import Scorer
@@ -35,7 +35,9 @@ class Points:
         family: WeightFamily,
         rows: np.ndarray,
         policy: str,
+        shared: Shared | None = None,
     ):
+        self._shared = shared
         self._replica, self._batchnorm, self._scorer, self._recordings = replica, batchnorm, scorer, recordings
         self._family, self._rows, self._policy = family, rows, policy
         self._lazy = not isinstance(family.anchors, list)
@@ -59,10 +61,10 @@ class Points:
             with torch.inference_mode(), self._replica.exact():
                 self._now.load(batch)
 
-    @property
-    def together(self) -> int:
-        """How many rows of the loaded batch are best asked for at once."""
-        return 1 if self._now is None else self._now.together
+    def groups(self, ks: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Yield the rows in order, in groups that are best asked for at once of the loaded batch."""
+        size = 1 if self._now is None else self._now.together
+        yield from (ks[first : first + size] for first in range(0, len(ks), size))
 
     def scores(self, ks: Sequence[int]) -> tuple[list[Tensor], Tensor | None]:
         """Return the loss and the metrics of the loaded batch at some rows, (rows, n) or (rows,), and its samples' weights."""
@@ -157,6 +159,7 @@ class Points:
             moving_weights=list(self._family.scope.tensors) if self._lazy else (),
             moving_buffers=self._moving_buffers(),
             engine=engine,
+            shared=self._shared,
         )
         self._unchecked = (form, program.outline) not in self._recordings.checked
         self._recordings.checked.add((form, program.outline))
@@ -170,13 +173,52 @@ class Points:
         # checkpoints on disk are read once, in the order of the sweep
         rows = [first] if self._lazy else list(dict.fromkeys([int(used.argmin()), int(used.argmax())]))
         theirs = [self._plain(k)[0] for k in rows]
-        mine = [self._recorded(ks) for ks in ([rows] if self.together > 1 else [[k] for k in rows])]
+        mine = [self._recorded(ks) for ks in self.groups(rows)]
         for q, name in enumerate(self._scorer.names):
             if not _agree(torch.cat([scores[q] for scores in mine]), torch.stack([scores[q] for scores in theirs])):
                 self._recordings.reason = f"recorded, it gives other values of {name!r} than the plain forward pass"
                 self._now = None
                 self._programs.clear()
                 return
+
+
+class ManyPoints:
+    """The points of several families, one below the other: what they share of a batch is computed once."""
+
+    def __init__(self, families: Families, make: Callable[[WeightFamily, slice, Shared], Points]):
+        ends = np.cumsum(families.sizes)
+        self._starts = ends - families.sizes
+        self._of = np.repeat(np.arange(len(ends)), families.sizes)
+        shared = Shared()
+        self._members = [
+            make(family, slice(end - size, end), shared)
+            for family, end, size in zip(families.members, ends, families.sizes, strict=True)
+        ]
+        self._loaded = -1
+        self._batch: Any = None
+        self._n = 0
+
+    def load(self, batch: Any, n: int) -> None:
+        """Take a batch of `n` samples that is on the device."""
+        self._batch, self._n, self._loaded = batch, n, -1
+
+    def groups(self, ks: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Yield the rows family by family, in groups that are best asked for at once."""
+        of = self._of[list(ks)]
+        for member in dict.fromkeys(of.tolist()):
+            self._members[member].load(self._batch, self._n)
+            self._loaded = member
+            start = int(self._starts[member])
+            for group in self._members[member].groups([k - start for k, m in zip(ks, of, strict=True) if m == member]):
+                yield [k + start for k in group]
+
+    def scores(self, ks: Sequence[int]) -> tuple[list[Tensor], Tensor | None]:
+        """Return the scores of a group, as `Points.scores` does."""
+        member = int(self._of[ks[0]])
+        if member != self._loaded:
+            self._members[member].load(self._batch, self._n)
+            self._loaded = member
+        return self._members[member].scores([k - int(self._starts[member]) for k in ks])
 
 
 def _agree(mine: Tensor, theirs: Tensor) -> bool:

@@ -49,14 +49,3 @@ def nested_grids(height: int, width: int, center: tuple[int, int] = (0, 0)) -> l
         order.update(dict.fromkeys(on[np.argsort(far, kind="stable")].tolist()))
         step //= 2
     return list(order)
-
-
-def in_groups(points: list[int], size: int) -> list[list[int]]:
-    """Return the points in order, in lists of at most `size`.
-
-    Examples
-    --------
-    >>> in_groups([4, 0, 2, 1, 3], 2)
-    [[4, 0], [2, 1], [3]]
-    """
-    return [points[first : first + size] for first in range(0, len(points), size)]

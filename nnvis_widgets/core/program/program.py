@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor, fx
 from ..family import KNOT_TOLERANCE, WeightFamily, combine
 from .affine import Kind
 from .recordings import Engine, Recorded, images_last, tensors_of
+from .split import Split
 
 _EXACT = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 _TOGETHER = 2**19  # numbers that go into one call for several points: they stay in the cache, and the calls are worth it
@@ -24,8 +26,16 @@ _TOGETHER = 2**19  # numbers that go into one call for several points: they stay
 class Anchors:
     """The moving weights of a family on the device, as they enter the first operation: one set for each anchor in use.
 
-    Where the rows do not sum to one (a plane: centre and directions), what is affine also has a part that no anchor
-    carries; it is found with all moving weights at zero, and gets the coefficient ``1 - sum(row)``.
+    Where the rows do not sum to one (a plane: centre and directions), what is affine also has a part that no anchor carries
+    alone; it is found with all moving weights at zero, as the last of the sets. With a centre that is in every row, what an
+    affine value has of a direction is its difference to that; else the zero set gets the coefficient ``1 - sum(row)``.
+
+    Attributes
+    ----------
+    rows : ndarray, shape (K, sets that are combined)
+    weights : list of dict of str to Tensor
+    center : int or None
+        The set that is in every row, where the others are directions.
     """
 
     def __init__(self, family: WeightFamily, rows: np.ndarray, dtypes: Mapping[str, torch.dtype], channels_last: bool):
@@ -34,9 +44,12 @@ class Anchors:
         rest = 1.0 - self.rows.sum(axis=1)
         sums_to_one = bool(np.all(np.abs(rest) <= KNOT_TOLERANCE))
         units = np.eye(rows.shape[1])[used]
+        whole = np.flatnonzero(np.all(self.rows == 1.0, axis=0))
+        self.center = int(whole[0]) if not sums_to_one and len(whole) else None
         if not sums_to_one:
-            self.rows = np.concatenate([self.rows, np.where(np.abs(rest) <= KNOT_TOLERANCE, 0.0, rest)[:, None]], axis=1)
             units = np.concatenate([units, np.zeros((1, rows.shape[1]))])
+        if not sums_to_one and self.center is None:
+            self.rows = np.concatenate([self.rows, np.where(np.abs(rest) <= KNOT_TOLERANCE, 0.0, rest)[:, None]], axis=1)
         form = images_last if channels_last else (lambda tensor: tensor)
         self.weights = [{name: form(tensor) for name, tensor in family.moved(unit).items()} for unit in units]
         self.still: dict[str, Tensor] = {}
@@ -61,8 +74,17 @@ class Anchors:
 
     def weight(self, name: str, k: int) -> Tensor:
         """Return a moving weight at row `k`, in the model's type."""
-        parts = [(float(c), anchor[name]) for c, anchor in zip(self.rows[k], self.weights, strict=True) if c != 0.0]
+        parts = [(float(c), anchor[name]) for c, anchor in zip(self.rows[k], self.weights, strict=False) if c != 0.0]
         return combine(parts, self.weights[0][name]).to(self._dtypes[name])
+
+
+@dataclass
+class Shared:
+    """What programs for different scopes of one background have in common: fixed values, and the prefix of one batch."""
+
+    fixed: dict[Split, dict[fx.Node, Any]] = field(default_factory=dict)
+    batch: Any = None
+    prefixes: dict[Split, dict[fx.Node, Any]] = field(default_factory=dict)
 
 
 class Program:
@@ -78,6 +100,7 @@ class Program:
         moving_weights: Sequence[str] = (),
         moving_buffers: Sequence[str] = (),
         engine: Engine,
+        shared: Shared | None = None,
     ):
         if anchors is not None and anchors.unit is not None and engine.head and anchors.moving[0] in recorded.weights:
             recorded = recorded.of_unit(anchors.moving[0])
@@ -109,8 +132,12 @@ class Program:
             self._names[recorded.row] = "row", anchors.moving[0]
         self._parts = recorded.split(inputs, engine.head)
         self._recorded = recorded
-        with torch.inference_mode():
-            self._fixed: dict[fx.Node, Any] = {**fixed, **self._parts.fixed(fixed)}
+        # where nothing but the background is fixed, another family with the same split computes the same
+        self._shared = Shared() if shared is None or moving_buffers or (anchors and anchors.still) else shared
+        if self._parts not in self._shared.fixed:
+            with torch.inference_mode():
+                self._shared.fixed[self._parts] = {**fixed, **self._parts.fixed(fixed)}
+        self._fixed: dict[fx.Node, Any] = self._shared.fixed[self._parts]
         self._heads: list[dict[fx.Node, Tensor]] = []
         self._batch: dict[fx.Node, Any] = {}
         self._stacks: dict[fx.Node, Tensor | None] = {}
@@ -139,16 +166,33 @@ class Program:
 
     def load(self, batch: Any) -> None:
         """Compute what the points of a batch share."""
-        samples = {node: self._form(tensor) for node, tensor in zip(self._recorded.batch, tensors_of(batch), strict=True)}
-        self._batch = {**samples, **self._parts.prefix(self._fixed, samples)}
+        if self._shared.batch is not batch:
+            self._shared.batch = batch
+            self._shared.prefixes.clear()
+        if self._parts not in self._shared.prefixes:
+            self._shared.prefixes[self._parts] = self._prefix(batch)
+        self._batch = dict(self._shared.prefixes[self._parts])
         if self._recorded.unit is not None:
             self._batch[self._recorded.unit] = self._anchors.unit if self._anchors else None
             self._batch.update(self._parts.unit(self._fixed, self._batch))
+        self._load_heads()
+
+    def _prefix(self, batch: Any) -> dict[fx.Node, Any]:
+        samples = {node: self._form(tensor) for node, tensor in zip(self._recorded.batch, tensors_of(batch), strict=True)}
+        return {**samples, **self._parts.prefix(self._fixed, samples)}
+
+    def _load_heads(self) -> None:
         self._heads, self._stacks = [], {}
         if self._parts.head.outputs and self._anchors is not None:
             for anchor in self._anchors.weights:
                 weights = {node: self._entering(node, anchor) for node in self._parts.head.inputs if node in self._names}
                 self._heads.append(self._parts.head(self._fixed, self._batch, weights))
+            if self._anchors.center is not None:
+                *heads, rest = self._heads
+                self._heads = [
+                    head if i == self._anchors.center else {node: value - rest[node] for node, value in head.items()}
+                    for i, head in enumerate(heads)
+                ]
 
     def _entering(self, node: fx.Node, anchor: Mapping[str, Tensor]) -> Tensor:
         what, name = self._names[node]

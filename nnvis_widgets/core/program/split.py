@@ -18,7 +18,7 @@ from .affine import Kind
 Values = dict[fx.Node, Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Piece:
     """A part of a graph as a function of the values that it needs."""
 
@@ -66,7 +66,7 @@ def cut(graph: fx.Graph, outputs: Iterable[fx.Node], given: Iterable[fx.Node]) -
     return Piece(inputs, outputs, fx.GraphModule(torch.nn.Module(), piece))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """The parts of a forward pass for one scope.
 
