@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import nnvis_widgets as nv
 from nnvis_widgets.core import calibration
+from nnvis_widgets.core.family import Families
 from nnvis_widgets.core.points import Points
 
 
@@ -91,8 +92,8 @@ def setting(build, n=57, **options):
 def points_of(evaluator, family, rows):
     parts = (evaluator._replica, evaluator._batchnorm, evaluator._scorer, evaluator._recordings)
     points = Points(*parts, family, np.asarray(rows, dtype=float), "recalibrate")
-    for group in points.groups(list(range(len(rows)))):
-        list(points.calibrate(group))
+    points.load(evaluator._samples.batch(0), evaluator._samples.size(0))
+    list(points.groups(list(range(len(rows)))))
     return points
 
 
@@ -177,6 +178,21 @@ def test_layers_before_the_scope_run_once_a_batch_for_all_points(policy, held, m
         phases = counted.calls
     assert counted.calls == phases + again
     assert evaluator.fallback == ""
+
+
+def test_single_weights_of_one_layer_share_what_lies_before_it():
+    _, states, evaluator = setting(Residual, n=48)
+    paths, alphas = {"linear": nv.LinearPath(*states)}, np.linspace(0, 1, 4)
+    scopes = [("conv3.weight", (c, 1, 0, 2)) for c in range(4)]
+    alone = [nv.measure_path(evaluator, paths["linear"], alphas, scope=scope) for scope in scopes]
+    list(evaluator.sweep(Families([evaluator.family(s, states, states[1]) for s in scopes], [4] * 4), np.tile(ROWS[:4], (4, 1))))
+    with Convolutions() as counted:
+        family = Families([evaluator.family(s, states, states[1]) for s in scopes], [4] * 4)
+        sweep = list(evaluator.sweep(family, np.tile([[1 - a, a] for a in alphas], (4, 1)), reference=None))[-1]
+    assert sweep.tallies["loss"].mean == pytest.approx(np.concatenate([result.loss for result in alone]), rel=1e-6)
+    assert evaluator.fallback == ""
+    # of both phases: stem, conv1, conv2 and the whole of conv3 once a batch, then one channel at the anchors of each weight
+    assert counted.calls <= 2 * 3 * (4 + 4 * 2)
 
 
 @pytest.mark.parametrize("build", [Residual, Flat, Instances])

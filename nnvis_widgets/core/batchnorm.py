@@ -1,6 +1,6 @@
 """Running statistics of normalisation layers as a function of the coefficients: one policy, recorded in every result.
 
-May import: torch, core.family, core.replica, core.data, core.calibration, core.program.statistics.
+May import: torch, core.family, core.replica, core.data, core.calibration, core.program.
 
 =============  ====================================================================================================
 policy         running statistics at the coefficients c
@@ -30,6 +30,7 @@ from torch import Tensor
 from .calibration import Calibration, Rows, enough_samples
 from .data import Samples
 from .family import Coefficients, WeightFamily
+from .program.program import Shared
 from .program.statistics import Statistics
 from .replica import Replica
 from .scope import Scope
@@ -100,7 +101,7 @@ class BatchNorm:
         moved = interpolated(family, row, self._reached(family.scope)) if policy == "interpolate" else {}
         return self._replica.buffers({**family.background, **moved})
 
-    def calibration(self, family: WeightFamily, rows: np.ndarray, weights: Rows) -> Calibration:
+    def calibration(self, family: WeightFamily, rows: np.ndarray, weights: Rows, shared: Shared | None = None) -> Calibration:
         """Return what finds the recalibrated buffers of a family's rows, given their weights."""
         return Calibration(
             self._replica,
@@ -111,6 +112,7 @@ class BatchNorm:
             self._reached(family.scope),
             weights,
             np.count_nonzero(rows, axis=1),
+            shared,
         )
 
     def outputs(self, policy: str, parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Any) -> tuple[Any, Any]:

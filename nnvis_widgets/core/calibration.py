@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from .data import DataError, Samples, move
-from .program.program import Program
+from .program.program import Program, Shared
 from .program.recordings import Recorded, form_of
 from .program.statistics import Statistics
 from .replica import Replica
-from .tiles import in_groups, in_growing_groups
+from .tiles import in_growing_groups
 
 FIRST = 5  # points that are calibrated first: the ends, the middle and the quarters of a path
 HELD_BYTES = 256 * 2**20  # what points share of the calibration batches is kept from group to group up to this size
@@ -59,6 +59,8 @@ class Calibration:
     weights : Rows
     nonzero : ndarray
         How many anchors each row mixes.
+    shared : Shared, optional
+        What sweeps of several scopes have in common: there the prefixes of the calibration batches are kept too.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Calibration:
         reached: Collection[str],
         weights: Rows,
         nonzero: np.ndarray,
+        shared: Shared | None = None,
     ):
         self._replica, self._statistics, self._samples, self._numbers = replica, statistics, samples, list(numbers)
         self._base, self._weights, self._nonzero = dict(buffers), weights, nonzero
@@ -80,6 +83,7 @@ class Calibration:
         self._programs: dict[Any, Program | None] = {}
         self._held: dict[int, Program] = {}
         self._held_bytes = 0
+        self._common = shared
 
     @property
     def steps(self) -> int:
@@ -101,9 +105,9 @@ class Calibration:
         """Rows that have been calibrated."""
         return list(self._own)
 
-    def groups(self, ks: list[int]) -> list[list[int]]:
+    def groups(self, ks: Sequence[int]) -> list[Sequence[int]]:
         """Return rows in order, in groups that are calibrated together: small ones first, large ones to share more."""
-        return in_groups(ks, 1) if self._statistics.reason else in_growing_groups(ks, FIRST)
+        return [[k] for k in ks] if self._statistics.reason else in_growing_groups(ks, FIRST)
 
     def forget(self) -> None:
         """Drop the statistics of single points."""
@@ -132,26 +136,26 @@ class Calibration:
         sums: dict[int, Tensor] = {}
         first: Tensor | None = None
         program: Program | None = None
-        for position, number in enumerate(self._numbers):
-            program = self._loaded(position, move(self._samples.batch(number), self._replica.device), ks)
+        for position in range(len(self._numbers)):
+            program = self._loaded(position, ks)
             if program is None:
                 return
             yield 0
-            own = [i for i, same in enumerate(program.shared) if not same]
-            for some in in_groups(ks, 1):
+            own = [i for i, same in enumerate(program.same) if not same]
+            for k in ks:
                 with torch.inference_mode(), self._replica.exact():
-                    values = program.scores(some, self._weights.moving(some[0], program), {})
-                    for k, vectors in zip(some, _joined([values[i] for i in own], len(some)), strict=True):
-                        sums[k] = sums[k].add_(vectors) if k in sums else vectors
-                    if some[0] == ks[0] and not self._shared:
-                        shared = _joined([values[i] for i in range(len(values)) if i not in own], len(some))[0]
+                    values = [value[0] for value in program.scores([k], self._weights.moving(k, program), {})]
+                    vector = _joined([values[i] for i in own])
+                    sums[k] = sums[k].add_(vector) if k in sums else vector
+                    if k == ks[0] and not self._shared:
+                        shared = _joined([values[i] for i in range(len(values)) if i not in own])
                         first = shared if first is None else first.add_(shared)
-                yield len(some)
+                yield 1
         assert program is not None
         names = self._statistics.names
         if first is not None:
-            self._shared = self._split(first, [name for name, same in zip(names, program.shared, strict=True) if same])
-        moving = [name for name, same in zip(names, program.shared, strict=True) if not same]
+            self._shared = self._split(first, [name for name, same in zip(names, program.same, strict=True) if same])
+        moving = [name for name, same in zip(names, program.same, strict=True) if not same]
         for k, total in sums.items():
             self._own[k] = self._split(total, moving)
         if len(self._own) == len(self._nonzero):
@@ -176,10 +180,15 @@ class Calibration:
 
     # ---- programs
 
-    def _loaded(self, position: int, batch: Any, ks: list[int]) -> Program | None:
+    def _loaded(self, position: int, ks: list[int]) -> Program | None:
         """Return the program with a batch loaded: kept from the last group, or computed now; None where there is none."""
         if position in self._held:
             return self._held[position]
+        common = None if self._common is None else self._common.calibration
+        shared = (common or {}).get(position, Shared())
+        batch = shared.batch
+        if batch is None:
+            batch = move(self._samples.batch(self._numbers[position]), self._replica.device)
         form = form_of(batch)
         if form not in self._programs:
             state = self._weights.parameters(ks[0])
@@ -189,9 +198,11 @@ class Calibration:
         program = self._programs[form]
         if program is None:
             return None
-        program = program.beside()
+        program = program.beside(shared)
         with torch.inference_mode(), self._replica.exact():
             program.load(batch)
+        if common is not None and sum(other.size for other in {**common, position: shared}.values()) <= HELD_BYTES:
+            common[position] = shared
         check = (form, program.outline)
         if check not in self._statistics.checked:
             if not self._agrees(program, batch, max(ks, key=lambda k: self._nonzero[k])):
@@ -231,9 +242,9 @@ def enough_samples() -> Iterator[None]:
         ) from error
 
 
-def _joined(values: list[Tensor], rows: int) -> Tensor:
-    """Return statistics, each (rows, channels), as one float64 matrix with a row for each point."""
-    return torch.cat([value.double() for value in values], 1) if values else torch.zeros(rows, 0, dtype=torch.float64)
+def _joined(values: list[Tensor]) -> Tensor:
+    """Return statistics as one float64 vector."""
+    return torch.cat([value.double() for value in values]) if values else torch.zeros(0, dtype=torch.float64)
 
 
 def _close(mine: Tensor, theirs: Tensor) -> bool:

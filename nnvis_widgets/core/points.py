@@ -6,7 +6,7 @@ with the plain forward pass; else the plain forward pass does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from .batchnorm import BatchNorm
-from .family import WeightFamily
-from .program.program import Anchors, Program
+from .family import Families, WeightFamily
+from .program.program import Anchors, Program, Shared
 from .program.recordings import Recorded, Recordings, form_of
 from .replica import Replica
 from .scoring import Scorer
@@ -35,7 +35,9 @@ class Points:
         family: WeightFamily,
         rows: np.ndarray,
         policy: str,
+        shared: Shared | None = None,
     ):
+        self._shared = shared
         self._replica, self._batchnorm, self._scorer, self._recordings = replica, batchnorm, scorer, recordings
         self._family, self._rows, self._policy = family, rows, policy
         self._lazy = not isinstance(family.anchors, list)
@@ -49,7 +51,7 @@ class Points:
         self._kept: dict[int, dict[str, Tensor]] = {}
         self._buffers: dict[int, dict[str, Tensor]] = {}
         self._fixed_buffers = policy in ("none", "final")
-        self._calibration = batchnorm.calibration(family, rows, self) if policy == "recalibrate" else None
+        self._calibration = batchnorm.calibration(family, rows, self, shared) if policy == "recalibrate" else None
 
     def load(self, batch: Any, n: int) -> None:
         """Take a batch of `n` samples that is on the device."""
@@ -61,14 +63,18 @@ class Points:
         """Work of calibrating one point, in batches."""
         return self._calibration.steps if self._calibration else 0
 
-    def groups(self, ks: list[int]) -> list[list[int]]:
-        """Return rows in order, in groups that are calibrated and then measured."""
-        return self._calibration.groups(ks) if self._calibration else [ks]
+    def groups(self, ks: Sequence[int]) -> Iterator[tuple[Sequence[int], int]]:
+        """Yield the rows in order, in groups that are best asked for at once of the loaded batch, and the work done before.
 
-    def calibrate(self, ks: Sequence[int]) -> Iterator[int]:
-        """Find the buffers of rows, where they have to be found before measuring; yield the steps that are done."""
-        if self._calibration:
-            yield from self._calibration.run(ks)
+        Without rows it is work towards the next ones: steps of their calibration.
+        """
+        for some in [ks] if self._calibration is None else self._calibration.groups(ks):
+            for steps in () if self._calibration is None else self._calibration.run(some):
+                yield (), steps
+            self._share()
+            size = 1 if self._now is None else self._now.together
+            for first in range(0, len(some), size):
+                yield some[first : first + size], 0
 
     def _share(self) -> None:
         """Compute what the points of the loaded batch share, once the first of them have been calibrated."""
@@ -80,12 +86,6 @@ class Points:
             self._check_labels(self._now.target_in(self._batch))
             with torch.inference_mode(), self._replica.exact():
                 self._now.load(self._batch)
-
-    @property
-    def together(self) -> int:
-        """How many rows of the loaded batch are best asked for at once; the first of them have been calibrated."""
-        self._share()
-        return 1 if self._now is None else self._now.together
 
     def scores(self, ks: Sequence[int]) -> tuple[list[Tensor], Tensor | None]:
         """Return the loss and the metrics of the loaded batch at some rows, (rows, n) or (rows,), and its samples' weights."""
@@ -176,6 +176,7 @@ class Points:
             moving_weights=list(self._family.scope.tensors) if self._lazy else (),
             moving_buffers=moving_buffers,
             engine=engine,
+            shared=self._shared,
         )
 
     def _built(self, recorded: Recorded, form: Any) -> Program | None:
@@ -198,13 +199,57 @@ class Points:
         used = [np.count_nonzero(self._rows[k]) for k in there]
         rows = list(dict.fromkeys([there[int(np.argmin(used))], there[int(np.argmax(used))]]))
         theirs = [self._plain(k)[0] for k in rows]
-        mine = [self._recorded(ks) for ks in ([rows] if self.together > 1 else [[k] for k in rows])]
+        mine = [self._recorded(ks) for ks in ([rows] if self._now.together > 1 else [[k] for k in rows])]
         for q, name in enumerate(self._scorer.names):
             if not _agree(torch.cat([scores[q] for scores in mine]), torch.stack([scores[q] for scores in theirs])):
                 self._recordings.reason = f"recorded, it gives other values of {name!r} than the plain forward pass"
                 self._now = None
                 self._programs.clear()
                 return
+
+
+class ManyPoints:
+    """The points of several families, one below the other: what they share of a batch is computed once."""
+
+    def __init__(self, families: Families, make: Callable[[WeightFamily, slice, Shared], Points]):
+        ends = np.cumsum(families.sizes)
+        self._starts = ends - families.sizes
+        self._of = np.repeat(np.arange(len(ends)), families.sizes)
+        shared = Shared()
+        self._members = [
+            make(family, slice(end - size, end), shared)
+            for family, end, size in zip(families.members, ends, families.sizes, strict=True)
+        ]
+        self._loaded = -1
+        self._batch: Any = None
+        self._n = 0
+
+    def load(self, batch: Any, n: int) -> None:
+        """Take a batch of `n` samples that is on the device."""
+        self._batch, self._n, self._loaded = batch, n, -1
+
+    @property
+    def steps(self) -> int:
+        """Work of calibrating one point, in batches."""
+        return self._members[0].steps
+
+    def groups(self, ks: Sequence[int]) -> Iterator[tuple[Sequence[int], int]]:
+        """Yield the rows family by family, as `Points.groups` does."""
+        of = self._of[list(ks)]
+        for member in dict.fromkeys(of.tolist()):
+            self._members[member].load(self._batch, self._n)
+            self._loaded = member
+            start = int(self._starts[member])
+            for group, steps in self._members[member].groups([k - start for k, m in zip(ks, of, strict=True) if m == member]):
+                yield [k + start for k in group], steps
+
+    def scores(self, ks: Sequence[int]) -> tuple[list[Tensor], Tensor | None]:
+        """Return the scores of a group, as `Points.scores` does."""
+        member = int(self._of[ks[0]])
+        if member != self._loaded:
+            self._members[member].load(self._batch, self._n)
+            self._loaded = member
+        return self._members[member].scores([k - int(self._starts[member]) for k in ks])
 
 
 def _agree(mine: Tensor, theirs: Tensor) -> bool:
