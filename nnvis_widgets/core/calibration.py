@@ -106,12 +106,12 @@ class Calibration:
         return list(self._own)
 
     def groups(self, ks: Sequence[int]) -> list[Sequence[int]]:
-        """Return rows in order, in groups that are calibrated together: small ones first, large ones to share more."""
-        return [[k] for k in ks] if self._statistics.reason else in_growing_groups(ks, FIRST)
+        """Return rows in order, in groups that are calibrated together: small ones first, large ones to share more.
 
-    def forget(self) -> None:
-        """Drop the statistics of single points."""
-        self._own.clear()
+        What a group shares is computed for each group anew where it does not fit into `HELD_BYTES`. As sizes double, that is
+        seven times for a thousand points, and never more than once for five of them.
+        """
+        return [[k] for k in ks] if self._statistics.reason else in_growing_groups(ks, FIRST)
 
     def buffers(self, k: int) -> dict[str, Tensor]:
         """Return all buffers at a row that has been calibrated."""
@@ -136,12 +136,16 @@ class Calibration:
         sums: dict[int, Tensor] = {}
         first: Tensor | None = None
         program: Program | None = None
+        own: list[int] = []
         for position in range(len(self._numbers)):
             program = self._loaded(position, ks)
             if program is None:
                 return
             yield 0
-            own = [i for i, same in enumerate(program.same) if not same]
+            before, own = own, [i for i, same in enumerate(program.same) if not same]
+            if position and own != before:
+                self._statistics.reason = "its batches take different ways through the model"
+                return
             for k in ks:
                 with torch.inference_mode(), self._replica.exact():
                     values = [value[0] for value in program.scores([k], self._weights.moving(k, program), {})]
