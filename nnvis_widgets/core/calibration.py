@@ -109,7 +109,7 @@ class Calibration:
         """Return rows in order, in groups that are calibrated together: small ones first, large ones to share more.
 
         What a group shares is computed for each group anew where it does not fit into `HELD_BYTES`. As sizes double, that is
-        seven times for a thousand points, and never more than once for five of them.
+        eight times for a thousand points, and never more than once for five of them.
         """
         return [[k] for k in ks] if self._statistics.reason else in_growing_groups(ks, FIRST)
 
