@@ -186,7 +186,7 @@ class Program:
         if self._parts.head.outputs and self._anchors is not None:
             for anchor in self._anchors.weights:
                 weights = {node: self._entering(node, anchor) for node in self._parts.head.inputs if node in self._names}
-                self._heads.append(self._parts.head(self._fixed, self._batch, weights))
+                self._heads.append({n: _dense(v) for n, v in self._parts.head(self._fixed, self._batch, weights).items()})
             if self._anchors.center is not None:
                 *heads, rest = self._heads
                 self._heads = [
@@ -264,3 +264,13 @@ class Program:
             return torch.stack([self._combined(node, k) for k in ks])
         rows = torch.as_tensor(self._anchors.rows[list(ks)], dtype=stack.dtype, device=stack.device)
         return (rows @ stack).unflatten(1, self._heads[0][node].shape)
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    """Return a tensor without gaps in memory, in the order of its strides: every point reads it once more."""
+    size = 1
+    for stride, length in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if length > 1 and stride != size:
+            return tensor.clone()
+        size *= length
+    return tensor
