@@ -24,6 +24,7 @@ from .family import Families, WeightFamily
 from .points import ManyPoints, Points
 from .program.program import Shared
 from .program.recordings import Engine, Recordings
+from .program.statistics import Statistics
 from .replica import Forward, Replica, find_device
 from .scope import Scope
 from .scoring import Score, Scorer
@@ -122,8 +123,9 @@ class Evaluator:
             self._scorer = Scorer(loss, metrics, output, target, self._samples.size(0))
         self._scorer.check_labels(target)
         self._recordings = Recordings(self._replica, self._scorer, Engine.of(engine, self.device))
+        statistics = Statistics(self._replica, self._scorer, self._recordings.engine)
         self._calibration = self._calibrating(calibration)
-        self._batchnorm = BatchNorm(batchnorm, self._replica, self._calibration, order)
+        self._batchnorm = BatchNorm(batchnorm, self._replica, self._calibration, order, statistics)
 
     @property
     def layout(self) -> Layout:
@@ -133,7 +135,7 @@ class Evaluator:
     @property
     def fallback(self) -> str:
         """Why the model is called at every point instead of its recorded forward pass; empty where it is not."""
-        return self._recordings.reason
+        return self._recordings.reason or (f"calibration: {self._batchnorm.fallback}" if self._batchnorm.fallback else "")
 
     @property
     def n(self) -> int:
@@ -242,17 +244,22 @@ class Evaluator:
             if point_major
             else [(number, order) for number in range(batches)]
         )
-        done, total, last = 0, len(rows) * batches, time.monotonic()
+        done, total, last = 0, len(rows) * (batches + points.steps), time.monotonic()
         complete = 0
+
         for number, ks in tiles:
             points.load(move(self._samples.batch(number), self.device), self._samples.size(number))
-            for some in points.groups(ks):
-                book.note(some, *points.scores(some))
-                done += len(some)
-                if time.monotonic() - last > HEARTBEAT and not point_major:
+            for some, steps in points.groups(ks):
+                if some:
+                    book.note(some, *points.scores(some))
+                done += len(some) + steps
+                if time.monotonic() - last > HEARTBEAT and not (point_major and some):
                     if number == 0:
                         book.enter(number, self._samples.size(0))
-                    yield Sweep(book.tallies, self._samples.size(0) if not number else complete, done / total, max(number, 1))
+                    n = self._samples.size(0) if not number else complete
+                    yield Sweep(
+                        book.tallies, self.n if point_major else n, done / total, batches if point_major else max(number, 1)
+                    )
                     last = time.monotonic()
             book.enter(number, self._samples.size(number))
             if point_major:

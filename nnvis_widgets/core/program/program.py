@@ -5,6 +5,7 @@ May import: torch, numpy, core.family, core.program.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,6 +86,12 @@ class Shared:
     fixed: dict[Split, dict[fx.Node, Any]] = field(default_factory=dict)
     batch: Any = None
     prefixes: dict[Split, dict[fx.Node, Any]] = field(default_factory=dict)
+    calibration: dict[int, Shared] = field(default_factory=dict)  # the same, for each batch of the calibration
+
+    @property
+    def size(self) -> int:
+        """Bytes that the prefixes take."""
+        return sum(map(_bytes, self.prefixes.values()))
 
 
 class Program:
@@ -132,8 +139,9 @@ class Program:
             self._names[recorded.row] = "row", anchors.moving[0]
         self._parts = recorded.split(inputs, engine.head)
         self._recorded = recorded
-        # where nothing but the background is fixed, another family with the same split computes the same
-        self._shared = Shared() if shared is None or moving_buffers or (anchors and anchors.still) else shared
+        # where nothing but the background is fixed, another family with the same split computes the same; so it does where
+        # buffers move: those that do not are the same for both
+        self._shared = Shared() if shared is None or (anchors and anchors.still) else shared
         if self._parts not in self._shared.fixed:
             with torch.inference_mode():
                 self._shared.fixed[self._parts] = {**fixed, **self._parts.fixed(fixed)}
@@ -163,6 +171,22 @@ class Program:
         """Return the targets where they are a tensor of the batch itself."""
         place = {node: i for i, node in enumerate(self._recorded.batch)}.get(self._recorded.target)  # type: ignore[arg-type]
         return None if place is None else tensors_of(batch)[place]
+
+    @property
+    def same(self) -> list[bool]:
+        """Which of the scores are the same at every point, once a batch is loaded."""
+        return [node in self._fixed or node in self._batch for node in self._recorded.scores]
+
+    def beside(self, shared: Shared) -> Program:
+        """Return a copy for another batch, whose prefix is kept in `shared`."""
+        twin = copy.copy(self)
+        twin._shared = Shared() if self._anchors and self._anchors.still else shared
+        return twin
+
+    @property
+    def size(self) -> int:
+        """Bytes that a loaded batch takes."""
+        return sum(map(_bytes, (self._batch, *self._heads)))
 
     def load(self, batch: Any) -> None:
         """Compute what the points of a batch share."""
@@ -274,3 +298,7 @@ def _dense(tensor: Tensor) -> Tensor:
             return tensor.clone()
         size *= length
     return tensor
+
+
+def _bytes(values: Mapping[fx.Node, Any]) -> int:
+    return sum(value.numel() * value.element_size() for value in values.values() if isinstance(value, Tensor))
