@@ -15,6 +15,7 @@ import traitlets
 
 from ..core.scope import Scope, movable_layers
 from ..results import ResultSet, load
+from .path_sliders import AlphaSlider, RangeSlider
 from .weight_picker import WeightPicker
 
 if TYPE_CHECKING:
@@ -130,13 +131,7 @@ class PathControls:
             [("rest of the model: end", "final"), ("rest of the model: start", "initial")], "nnvis-background"
         )
         traitlets.link((explorer, "background"), (self.background, "value"))
-        self.range = widgets.FloatRangeSlider(
-            min=-1.0, max=2.0, step=0.05, value=explorer.alpha_range, description="alpha", continuous_update=False,
-            readout_format=".2f", layout=_wide(), style={"description_width": "40px"},
-        ).add_class("nnvis-range")  # fmt: skip
-        explorer.observe(self._follow_range, "alpha_range")
-        self._follow_range(None)
-        self.range.observe(lambda change: setattr(explorer, "alpha_range", change.new), "value")
+        self.range = RangeSlider(explorer)
         self.points = widgets.BoundedIntText(
             min=2, max=1001, description="points", layout=_wide(), style={"description_width": "40px"}
         )
@@ -149,23 +144,11 @@ class PathControls:
         three = widgets.VBox(list(self.ends.values()), layout=_wide())
         return [_title("Path"), three, self.range, half, self.background, self.split]
 
-    def _follow_range(self, _change: Any) -> None:
-        low, high = self._explorer.alpha_range
-        with self.range.hold_trait_notifications():
-            self.range.min, self.range.max = min(self.range.min, low), max(self.range.max, high)
-            self.range.value = (low, high)
-
     # ---- what is seen
 
     def _cursor(self) -> widgets.HBox:
         explorer = self._explorer
-        self.alpha = widgets.FloatSlider(
-            min=explorer.alpha_range[0], max=explorer.alpha_range[1], step=0.01, value=explorer.alpha, description="alpha",
-            readout_format=".2f", layout=widgets.Layout(flex="1 1 300px"), style={"description_width": "40px"},
-        ).add_class("nnvis-alpha")  # fmt: skip
-        explorer.observe(self._follow_alpha, ["alpha", "alpha_range"])
-        self._follow_alpha(None)
-        self.alpha.observe(lambda change: setattr(explorer, "alpha", round(change.new, 10)), "value")
+        self.alpha = AlphaSlider(explorer)
         self.zoom = widgets.ToggleButton(description="Zoom", icon="search-plus", layout=widgets.Layout(width="90px"),
                                          tooltip="drag the plots, zoom with the wheel").add_class("nnvis-zoom")  # fmt: skip
         self.zoom.observe(lambda change: explorer.zoom(change.new), "value")
@@ -176,17 +159,6 @@ class PathControls:
             [self.alpha, self.zoom, reset, pin, unpin],
             layout=widgets.Layout(flex_flow="row wrap", align_items="center", width="100%"),
         )
-
-    def _follow_alpha(self, _change: Any) -> None:
-        explorer = self._explorer
-        low, high = explorer.alpha_range
-        low, high = min(low, explorer.alpha), max(high, explorer.alpha)
-        with self.alpha.hold_trait_notifications():
-            if low > self.alpha.max:
-                self.alpha.max, self.alpha.min = high, low
-            else:
-                self.alpha.min, self.alpha.max = low, high
-            self.alpha.value = explorer.alpha
 
     def _display(self) -> widgets.Widget:
         explorer = self._explorer
@@ -221,7 +193,7 @@ class PathControls:
 
     def _files(self) -> widgets.Widget:
         self.save = _button("Save", "download", self._offer, "nnvis-save")
-        self.open = widgets.FileUpload(accept=".safetensors", description="Open", layout=widgets.Layout(width="90px"))
+        self.open = widgets.FileUpload(accept=".safetensors", description="Open", layout=widgets.Layout(width="110px"))
         self.open.add_class("nnvis-open").observe(self._opened, "value")
         self.link = widgets.HTML().add_class("nnvis-download")
         return widgets.VBox([widgets.HBox([self.save, self.open]), self.link])
