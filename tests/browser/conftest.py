@@ -128,10 +128,11 @@ def voila(new_page, voila_url):
     return page
 
 
-@pytest.fixture(scope="session")
-def page(lab):
-    """The tour's page in JupyterLab, where every control is moved; Voila shows the same widgets and has tests of its own."""
-    return lab.page
+@pytest.fixture(scope="session", params=["lab", "voila"])
+def page(request):
+    """The tour's page in JupyterLab, then in Voila: every control is moved in both."""
+    shown = request.getfixturevalue(request.param)
+    return getattr(shown, "page", shown)
 
 
 @pytest.fixture

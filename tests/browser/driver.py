@@ -7,6 +7,7 @@ numbers with the tick labels of their own axes. Nothing here asks the kernel wha
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -56,6 +57,11 @@ def serve(program: str, folder: Path, cache: Path, *options: str) -> Iterator[st
         os.environ, JUPYTER_CONFIG_DIR=str(home / "config"), JUPYTER_DATA_DIR=str(home / "data"), JUPYTER_RUNTIME_DIR=str(home / "run"),
         IPYTHONDIR=str(home / "ipython"), XDG_CACHE_HOME=str(cache), OMP_NUM_THREADS="1",
     )  # fmt: skip
+    quiet = {
+        "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
+    }
+    (home / "config" / "labconfig").mkdir(parents=True)  # a question about news would lie over the buttons in the corner
+    (home / "config" / "labconfig" / "default_setting_overrides.json").write_text(json.dumps(quiet))
     log = folder / f"{program}.log"
     command = [sys.executable, "-m", {"lab": "jupyterlab", "voila": "voila"}[program], *options, "--no-browser"]
     command += {
@@ -262,6 +268,8 @@ def _scale(ticks: list, axis: int) -> np.ndarray:
 
 # ---- the explorer
 
+_HOLD = """(handle, [key, times]) => { handle.focus();
+  for (let i = 0; i < times; i++) handle.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true })) }"""
 REST = {
     "start": "epoch 0", "mid": "epoch 7", "end": "epoch 15", "knot": "mid drawn at 0.5", "background": "rest of the model: end",
 }  # fmt: skip
@@ -287,13 +295,20 @@ class Explorer:
         return re.sub(r"\s+", " ", self.part(name).inner_text()).strip()
 
     def until(self, condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-        """Wait for a condition."""
-        return until(self.page, condition, what, seconds)
+        """Wait for a condition; a failure tells what the explorer says."""
+        try:
+            return until(self.page, condition, what, seconds)
+        except AssertionError as error:
+            focus = self.page.evaluate("document.activeElement.className")
+            parts = (self.text(name) for name in ("level", "range", "progress-text", "state", "read", "error"))
+            raise AssertionError(
+                f"{error}; the explorer says {' | '.join(parts)}; working: {self.working}; focus: {focus}"
+            ) from None
 
     @property
     def working(self) -> bool:
-        """Whether a computation can be cancelled."""
-        return self.part("cancel").is_enabled()
+        """Whether a computation can be cancelled, or the picture is still that of earlier settings."""
+        return self.part("cancel").is_enabled() or "nnvis-stale" in self.part("curves").get_attribute("class")
 
     def drawn(self, name: str, points: int, plot: str = "loss") -> np.ndarray:
         """Wait until nothing is computed and a mark shows a curve of so many points; return it."""
@@ -303,6 +318,20 @@ class Explorer:
 
         self.until(complete, f"a complete curve {name!r} of {points} points")
         return self.plot(plot).curve(name)
+
+    def still(self, part: Any) -> dict[str, float]:
+        """Bring a part into view and return its box once it has stopped moving: what is above it may still be growing."""
+        part.scroll_into_view_if_needed()
+        before: dict[str, float] | None = None
+
+        def stopped() -> bool:
+            nonlocal before
+            last, before = before, part.bounding_box()
+            return before is not None and before == last
+
+        self.until(stopped, "a part that stands still")
+        assert before is not None
+        return before
 
     # ---- hands
 
@@ -346,13 +375,19 @@ class Explorer:
 
     def slide(self, control: str, *keys: str, handle: str = "") -> None:
         """Press keys on the handle of a slider ("-lower", "-upper" where there are two)."""
-        self.part(control).locator(f".noUi-handle{handle}").focus()
+        part = self.part(control).locator(f".noUi-handle{handle}")
         for key in keys:
-            self.page.keyboard.press(key)
+            part.press(
+                key
+            )  # which takes the focus each time: JupyterLab detaches cells and attaches them again as it lays them out
+
+    def hold(self, control: str, key: str, times: int, handle: str = "") -> None:
+        """Press a key on the handle of a slider faster than a loaded machine can press it from outside the browser."""
+        self.part(control).locator(f".noUi-handle{handle}").evaluate(_HOLD, [key, times])
 
     def slider(self, control: str, handle: str = "") -> float:
         """Return where the handle of a slider stands."""
-        return float(self.part(control).locator(f".noUi-handle{handle}").get_attribute("aria-valuenow"))
+        return float(self.part(control).locator(f".noUi-handle{handle}").get_attribute("aria-valuetext"))
 
     def layers(self) -> list[str]:
         """Return the names in the list of layers and tensors."""
@@ -362,6 +397,11 @@ class Explorer:
     def layer(self, name: str) -> None:
         """Click the entry of a layer in the list."""
         self.part("layers").locator("option").nth(self.layers().index(name)).click()
+
+    def heard(self) -> None:
+        """Wait until the kernel has read all that was said so far: it reads in order, and answers to a move of alpha."""
+        self.slide("alpha", "ArrowLeft" if self.slider("alpha") > 0.5 else "ArrowRight")
+        self.until(lambda: f"α = {self.slider('alpha'):.3f}" in self.text("read"), "an answer to a move of alpha")
 
     def rest(self, level: str = "Model", kind: str = "Both", layer: str | None = None) -> None:
         """Bring the controls to where a test begins, by hand, and wait for the picture."""
@@ -380,6 +420,10 @@ class Explorer:
             self.type("points", "41")
         if layer is not None and self.chosen("layers").replace("\u00a0", " ").split()[:1] != [layer]:
             self.layer(layer)
+        self.heard()
+        for handle, place in zip(("-lower", "-upper"), (-0.5, 1.5) if level == "Parameter" else (0.0, 1.0), strict=True):
+            steps = round((place - self.slider("range", handle)) / 0.05)
+            self.slide("range", *["ArrowRight" if steps > 0 else "ArrowLeft"] * abs(steps), handle=handle)
         self.until(lambda: not self.working and not self.text("error"), "at rest")
         self.click("unpin")
         self.click("reset")

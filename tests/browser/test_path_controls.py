@@ -16,7 +16,8 @@ BOTH_SIDES = (-0.5, -0.2, 0.0, 0.5, 1.0, 1.25, 1.5)
 def agree(plot, name, result, quantity="loss", transform=lambda values: values):
     """The drawn curve has the values of a result that was measured apart from it."""
     expected = transform(result.values(quantity)[0])
-    assert plot.at(name, result.alphas) == pytest.approx(expected, abs=plot.tolerance)
+    # where a weight hardly matters, the axis shows differences that are below single precision
+    assert plot.at(name, result.alphas) == pytest.approx(expected, abs=max(plot.tolerance, 1e-6))
 
 
 class TestWhatFollowsThePath:
@@ -199,12 +200,16 @@ class TestOneWeight:
         assert index == divmod(int(moved.argmax()), moved.shape[1]), "it begins with the weight that moved farthest"
         for kind in ("linear", "quadratic"):
             agree(plot, kind, truth(kind, ("fc3.weight", index), BOTH_SIDES))
-        explorer.slide("alpha", "Home", *["ArrowLeft"] * 5)
-        explorer.until(lambda: "α = -0.050" in explorer.text("read"), "alpha at -0.05")
         start, end = (float(state["fc3.weight"][index]) for state in (demo.run.initial, demo.run.final))
-        explorer.until(
-            lambda: f"weight {start - 0.05 * (end - start):.5g}" in explorer.text("read"), "the value of the weight at -0.05"
-        )
+        for keys, alpha in (
+            (["End"], 1.5),
+            (["Home"], -0.5),  # the slider was made for 0 to 1, and these are its ends now
+            (["ArrowRight"] * 3, -0.47),
+        ):
+            explorer.slide("alpha", *keys)
+            explorer.until(lambda alpha=alpha: f"α = {alpha:.3f}" in explorer.text("read"), f"alpha at {alpha}")
+            value = f"weight {start + alpha * (end - start):.5g}"
+            explorer.until(lambda value=value: value in explorer.text("read"), "the value of the weight there")
 
     def test_a_click_on_the_map_chooses_the_weight(self, explorer, demo, truth):
         explorer.rest("Layer", kind="Linear", layer="conv1")
@@ -214,19 +219,24 @@ class TestOneWeight:
             "the map of conv1",
         )
         explorer.drawn("linear", 41)
-        cells, _ = arrange(np.zeros((6, 1, 3, 3)))
+        moved = (demo.run.final["conv1.weight"] - demo.run.initial["conv1.weight"]).abs().numpy()
+        cells, _ = arrange(np.zeros(moved.shape))
         image = explorer.part("map").locator("image")
-        image.scroll_into_view_if_needed()
-        box = image.bounding_box()
-        for wanted in ((4, 0, 1, 2), (0, 0, 2, 0)):
-            row, column = np.argwhere(cells == np.ravel_multi_index(wanted, (6, 1, 3, 3)))[0]
+        for flat in np.argsort(-moved, axis=None)[[1, 4]]:  # not the farthest, which is chosen already
+            wanted = tuple(int(i) for i in np.unravel_index(flat, moved.shape))
+            box = explorer.still(image)
+            row, column = np.argwhere(cells == flat)[0]
             across, down = (column + 0.5) / cells.shape[1] * box["width"], (row + 0.5) / cells.shape[0] * box["height"]
             explorer.page.mouse.click(box["x"] + across, box["y"] + down)
             text = ", ".join(map(str, wanted))
             explorer.until(lambda text=text: explorer.typed("index") == text, f"index {text}")
-            frame = explorer.part("map").locator(".object_grp path").bounding_box()
-            middle = frame["x"] + frame["width"] / 2 - box["x"], frame["y"] + frame["height"] / 2 - box["y"]
-            assert middle == pytest.approx((across, down), abs=2)
+
+            def framed(across=across, down=down):
+                picture, frame = image.bounding_box(), explorer.part("map").locator(".object_grp path").bounding_box()
+                middle = frame["x"] + frame["width"] / 2 - picture["x"], frame["y"] + frame["height"] / 2 - picture["y"]
+                return middle == pytest.approx((across, down), abs=2)
+
+            explorer.until(framed, f"a frame around {wanted}")
             one = truth("linear", ("conv1.weight", wanted), BOTH_SIDES)
             explorer.until(
                 lambda one=one: not explorer.working and agree(explorer.plot(), "linear", one) is None, f"the path of {wanted}"
@@ -283,7 +293,7 @@ class TestCursor:
     def test_the_mouse_drags_it(self, explorer):
         explorer.rest("Model")
         explorer.slide("alpha", "Home")
-        track = explorer.part("alpha").locator(".noUi-base").bounding_box()
+        track = explorer.still(explorer.part("alpha").locator(".noUi-base"))
         handle = explorer.part("alpha").locator(".noUi-handle").bounding_box()
         mouse = explorer.page.mouse
         mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
@@ -376,13 +386,9 @@ class TestPicture:
         explorer.rest("Model")
         explorer.drawn("linear", 41)
         before = explorer.plot().limits
-        box = explorer.part("loss").locator(".plotarea_events").bounding_box()
-        middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        explorer.page.mouse.move(*middle)
         explorer.click("zoom")
         explorer.until(lambda: "mod-active" in explorer.part("zoom").get_attribute("class"), "the zoom switched on")
-        explorer.part("loss").scroll_into_view_if_needed()
-        box = explorer.part("loss").locator(".plotarea_events").bounding_box()
+        box = explorer.still(explorer.part("loss").locator(".plotarea_events"))
         middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
         def zoomed():
