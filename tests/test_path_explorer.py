@@ -1,6 +1,7 @@
 """The path explorer without a browser: traits, results, caching, words, and bqplot marks as data."""
 
 import asyncio
+import threading
 
 import ipywidgets
 import numpy as np
@@ -10,7 +11,7 @@ from torch import nn
 
 import nnvis_widgets as nv
 from nnvis_widgets.widgets.path_keys import press
-from nnvis_widgets.widgets.path_study import grid
+from nnvis_widgets.widgets.path_study import PathStudy, grid
 
 
 def small_model(seed=0):
@@ -582,6 +583,34 @@ def test_the_kernel_does_not_set_a_handle_back_under_a_hand(explorer, monkeypatc
         assert not told(), "an answer from the past would undo the keys that were pressed meanwhile"
         setattr(explorer, name, 0.3 if name == "alpha" else (-0.5, 1.5))
         assert control.value == getattr(explorer, name)
+
+
+def test_distances_are_listed_later_and_do_not_hold_up_the_loop(trained, monkeypatch):
+    model, data, run = trained
+    go = threading.Event()
+    movement = PathStudy.movement
+    monkeypatch.setattr(PathStudy, "movement", lambda *arguments: go.wait(30) and movement(*arguments))
+
+    def listed(explorer):
+        return [label.split()[2:] for label, _ in explorer.controls.layers.options]
+
+    async def main():
+        explorer = nv.PathExplorer(nv.Evaluator(model, data), run, points=9)
+        assert {tuple(row) for row in listed(explorer)} == {("...",)}
+        explorer.start, explorer.scope = 1, "2"  # a layer can be chosen meanwhile, and other checkpoints too
+        go.set()
+        while listed(explorer)[0] == ["..."]:
+            await asyncio.sleep(0.01)
+        await explorer.done()
+        assert explorer.controls.layers.value == "2"
+        after = listed(explorer)
+        explorer.close()
+        return after
+
+    waited = asyncio.run(main())
+    at_once = nv.PathExplorer(nv.Evaluator(model, data), run, points=9, start=1)
+    assert waited == listed(at_once)
+    at_once.close()
 
 
 def test_a_handle_beyond_what_is_allowed_is_put_back(explorer):

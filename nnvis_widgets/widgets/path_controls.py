@@ -5,8 +5,10 @@ May import: core.scope, views, ipywidgets.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,20 +75,51 @@ class PathControls:
         self._list_title = _title("Layers: weights, distance, relative")
         return [self._list_title, self.search, self.layers]
 
-    def _entries(self) -> list[tuple[str, str | None]]:
-        explorer, study = self._explorer, self._explorer.study
-        assert study is not None
-        rows: list[tuple[str, str | None]] = []
-        for layer, names in movable_layers(study.layout).items():
+    def _rows(self) -> list[tuple[str, str]]:
+        """Return labels and scopes of the layers, each followed by its tensors when it has several."""
+        assert self._explorer.study is not None
+        rows = []
+        for layer, names in movable_layers(self._explorer.study.layout).items():
             rows.append((layer, layer))
             rows += [(f"  {name.removeprefix(f'{layer}.')}", name) for name in names] if len(names) > 1 else []
+        return rows
+
+    def _list_distances(self) -> None:
+        """Put how far each scope has moved into the list; in a thread where there is a loop, for ResNets take a second or two."""
+        study, ends, rows = self._explorer.study, self._explorer.ends, self._rows()
+        assert study is not None
+
+        def measure() -> list[dict[str, float]]:
+            return [study.movement(scope, ends) for _, scope in rows]
+
+        def arrived(measured: asyncio.Future) -> None:
+            # of checkpoints that are no longer chosen, or for a list that is closed
+            if measured.cancelled() or self._explorer._closed or ends != self._explorer.ends:
+                return
+            if error := measured.exception():
+                self._explorer.status.say(error)
+            else:
+                self._all_entries = self._entries(rows, measured.result())
+                self._list_layers()
+
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._all_entries = self._entries(rows, measure())
+        else:
+            self._all_entries = self._entries(rows, [None] * len(rows))
+            loop.run_in_executor(None, measure).add_done_callback(arrived)
+
+    def _entries(self, rows: list[tuple[str, str]], moves: Sequence[dict[str, float] | None]) -> list[tuple[str, str | None]]:
+        study = self._explorer.study
+        assert study is not None
         width = max(len(label) for label, _ in rows)
-        entries = []
-        for label, scope in rows:
-            moved = study.movement(scope, explorer.ends)
-            share = f"{moved['relative_distance']:7.0%}" if moved["relative_distance"] < 100 else "       "
+        entries: list[tuple[str, str | None]] = []
+        for (label, scope), moved in zip(rows, moves, strict=True):
             count = Scope.parse(scope, study.layout).count(study.layout)
-            entries.append((f"{label:<{width}} {count:>9,} {moved['distance']:8.3g} {share}".replace(" ", "\u00a0"), scope))
+            far = "..." if moved is None else f"{moved['distance']:.3g}"
+            share = f"{moved['relative_distance']:.0%}" if moved is not None and moved["relative_distance"] < 100 else ""
+            entries.append((f"{label:<{width}} {count:>9,} {far:>8} {share:>7}".replace(" ", "\u00a0"), scope))
         return entries
 
     def _list_layers(self) -> None:
@@ -230,7 +263,7 @@ class PathControls:
     def _follow(self, change: Any) -> None:
         explorer = self._explorer
         if change is None or change.name in ("start", "mid", "end"):
-            self._all_entries = self._entries()
+            self._list_distances()
         if change is None or change.name in ("scope", "level", "start", "mid", "end"):
             self._list_layers()
             shown = None if explorer.level != "model" else "none"
