@@ -585,6 +585,17 @@ def test_the_kernel_does_not_set_a_handle_back_under_a_hand(explorer, monkeypatc
         assert control.value == getattr(explorer, name)
 
 
+def test_a_browser_that_rounds_its_handle_to_another_range_does_not_undo_a_script(explorer):
+    explorer.controls.alpha.set_state({"value": 0.06})
+    explorer.level = "parameter"
+    explorer.alpha = 0.5
+    for said in (0.06000000000000005, 0.05999999999999994):
+        explorer.controls.alpha.set_state({"value": said})
+        assert explorer.alpha == explorer.controls.alpha.value == 0.5
+    explorer.controls.alpha.set_state({"value": 0.07})
+    assert explorer.alpha == 0.07, "a hand is heard"
+
+
 def test_distances_are_listed_later_and_do_not_hold_up_the_loop(trained, monkeypatch):
     model, data, run = trained
     go = threading.Event()

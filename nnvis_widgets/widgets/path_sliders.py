@@ -22,6 +22,7 @@ class AlphaSlider(widgets.FloatSlider):
 
     def __init__(self, explorer: PathExplorer):
         self._explorer = explorer
+        self._before: float | None = None
         low, high = explorer.alpha_range
         super().__init__(
             min=low, max=high, step=0.01, value=explorer.alpha, description="alpha", readout_format=".2f",
@@ -33,6 +34,14 @@ class AlphaSlider(widgets.FloatSlider):
         self.observe(lambda change: self._choose(change.new), "value")
 
     def _choose(self, value: float) -> None:
+        if abs(value - self._explorer.alpha) <= _NOISE:  # it was told so by _follow
+            return
+        if self._before is not None and abs(value - self._before) <= _NOISE:
+            # no hand: the browser, told of another range, rounds its handle to the new steps and reports that, once or twice and
+            # perhaps after a script has moved alpha
+            self._follow()
+            return
+        self._before = None
         low, high = self._explorer.alpha_range
         # a hand may still be moving in a range that has just become shorter
         self._explorer.alpha = min(max(round(value, 10), low), high)
@@ -42,7 +51,9 @@ class AlphaSlider(widgets.FloatSlider):
         alpha = self._explorer.alpha
         low, high = self._explorer.alpha_range
         low, high = min(low, alpha), max(high, alpha)
-        with self.hold_trait_notifications():
+        if (low, high) != (self.min, self.max):
+            self._before = self.value
+        with self.hold_sync(), self.hold_trait_notifications():  # one message, so that the browser rounds once
             if low > self.max:
                 self.max, self.min = high, low
             else:
