@@ -239,9 +239,11 @@ class Program:
         weights, buffers : mapping of str to Tensor
             What moves in the suffix, at this row; several rows are computed at once only where nothing does.
         """
-        if len(ks) > 1:
+        if self.together > 1:  # a last point alone too: all of a sweep go the same way
             return self._many(ks)
         given = [self._given(node, ks[0], weights, buffers) for node in self._parts.suffix.inputs]
+        if self._engine.compile:
+            return [score[None].clone() for score in self._parts.suffix.compiled(*given)]
         return [score[None] for score in self._parts.suffix.run(given)]
 
     def _given(self, node: fx.Node, k: int, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Any:
