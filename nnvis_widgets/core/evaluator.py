@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,8 @@ class Evaluator:
     calibration : like `data`, optional
         Training inputs for "recalibrate" (2048 of them are used); without them `data` is used and the results say so.
     compile : {"auto", True, False}
-        True runs the forward pass through ``torch.compile``; "auto" is False at present. Recorded in every result.
+        True puts what is computed at each point through ``torch.compile``, which takes half a minute the first time; "auto" is
+        False. Recorded in every result.
     grad : bool
         True for losses and models that differentiate inside their forward pass.
     engine : {"auto", "recorded", "plain"} or mapping
@@ -114,15 +116,17 @@ class Evaluator:
             raise ValueError(f"compile: 'auto', True or False, received {compile!r}")
         self.model, self.name, self.seed = model, name, seed
         self.device = find_device(device)
-        self.compiled = compile is True
+        chosen = Engine.of(engine, self.device)
+        self.compiled = compile is True or chosen.compile
+        chosen = replace(chosen, compile=self.compiled)
         self._samples = Samples(data, samples=samples, seed=seed, batch_size=batch_size, device=self.device)
         self._own_data = calibration is None
-        self._replica = Replica(model, forward, self.device, grad, self.compiled)
+        self._replica = Replica(model, forward, self.device, grad, self.compiled and chosen.program == "plain")
         output, target, order = self._replica.probe(snapshot(model), move(self._samples.batch(0), self.device))
         with self._replica.quiet():
             self._scorer = Scorer(loss, metrics, output, target, self._samples.size(0))
         self._scorer.check_labels(target)
-        self._recordings = Recordings(self._replica, self._scorer, Engine.of(engine, self.device))
+        self._recordings = Recordings(self._replica, self._scorer, chosen)
         statistics = Statistics(self._replica, self._scorer, self._recordings.engine)
         self._calibration = self._calibrating(calibration)
         self._batchnorm = BatchNorm(batchnorm, self._replica, self._calibration, order, statistics)

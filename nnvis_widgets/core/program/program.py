@@ -210,7 +210,7 @@ class Program:
         if self._parts.head.outputs and self._anchors is not None:
             for anchor in self._anchors.weights:
                 weights = {node: self._entering(node, anchor) for node in self._parts.head.inputs if node in self._names}
-                self._heads.append(self._parts.head(self._fixed, self._batch, weights))
+                self._heads.append({n: _dense(v) for n, v in self._parts.head(self._fixed, self._batch, weights).items()})
             if self._anchors.center is not None:
                 *heads, rest = self._heads
                 self._heads = [
@@ -239,9 +239,11 @@ class Program:
         weights, buffers : mapping of str to Tensor
             What moves in the suffix, at this row; several rows are computed at once only where nothing does.
         """
-        if len(ks) > 1:
+        if self.together > 1:  # a last point alone too: all of a sweep go the same way
             return self._many(ks)
         given = [self._given(node, ks[0], weights, buffers) for node in self._parts.suffix.inputs]
+        if self._engine.compile:
+            return [score[None].clone() for score in self._parts.suffix.compiled(*given)]
         return [score[None] for score in self._parts.suffix.run(given)]
 
     def _given(self, node: fx.Node, k: int, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Any:
@@ -288,6 +290,16 @@ class Program:
             return torch.stack([self._combined(node, k) for k in ks])
         rows = torch.as_tensor(self._anchors.rows[list(ks)], dtype=stack.dtype, device=stack.device)
         return (rows @ stack).unflatten(1, self._heads[0][node].shape)
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    """Return a tensor without gaps in memory, in the order of its strides: every point reads it once more."""
+    size = 1
+    for stride, length in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if length > 1 and stride != size:
+            return tensor.clone()
+        size *= length
+    return tensor
 
 
 def _bytes(values: Mapping[fx.Node, Any]) -> int:

@@ -39,12 +39,15 @@ class Engine:
         Most points that are computed in one call.
     channels_last : bool
         Memory format of images and kernels.
+    compile : bool
+        Whether what is computed at each point goes through ``torch.compile``.
     """
 
     program: str = "recorded"
     head: bool = True
     together: int = 64
     channels_last: bool = True
+    compile: bool = False
 
     @classmethod
     def of(cls, wanted: Any, device: torch.device) -> Engine:
