@@ -1,12 +1,13 @@
 """The points of one sweep: the weights and buffers of each row, and their scores on a batch.
 
 May import: torch, numpy, the rest of core except the evaluator. A recorded program computes them where there is one that agrees
-with the plain forward pass; else the plain forward pass does.
+with the plain forward pass; else the plain forward pass does, without the modules that all points of a batch share.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,14 @@ from torch import Tensor
 
 from .batchnorm import BatchNorm
 from .family import WeightFamily
+from .program.modules import Modules, OrderError
 from .program.program import Anchors, Program
-from .program.recordings import Recorded, Recordings, form_of
+from .program.recordings import Recorded, Recordings, form_of, in_short
 from .replica import Replica
 from .scoring import Scorer
 
 _KEEP_BYTES = 128 * 2**20
+_CHECKS = 2  # batches: of the first one alone, a sample that leaves a layer silent says nothing of it
 
 
 class Points:
@@ -42,22 +45,33 @@ class Points:
         self._placed = family if self._lazy else family.on(replica.device, replica.dtypes)
         self._anchors: Anchors | None = None
         self._programs: dict[Any, Program | None] = {}
+        self._keys: dict[Program, Any] = {}
         self._now: Program | None = None
         self._unchecked = False
         self._batch: Any = None
         self._n, self._checked = 0, False
         self._kept: dict[int, dict[str, Tensor]] = {}
         self._buffers: dict[int, dict[str, Tensor]] = {}
-        self._fixed_buffers = policy in ("none", "final")
+        self._fixed_buffers = policy in ("none", "final", "batch")
+        # checkpoints on disk are visited point by point, so no two points follow each other on one batch
+        spared = not self._lazy and not recordings.no_modules
+        self._modules = Modules(replica, {*family.scope.tensors, *self._moving_buffers()}) if spared else None
+        self._modules_checked = False
 
     def load(self, batch: Any, n: int) -> None:
         """Take a batch of `n` samples that is on the device; what its points share is computed now."""
         self._batch, self._n, self._checked = batch, n, False
+        if self._modules is not None:
+            self._modules.forget()
         self._now = self._program(batch, n)
         if self._now is not None:
+            self._unchecked = self._recordings.checks[self._keys[self._now]] < _CHECKS
             self._check_labels(self._now.target_in(batch))
-            with torch.inference_mode(), self._replica.exact():
-                self._now.load(batch)
+            try:
+                with torch.inference_mode(), self._replica.exact():
+                    self._now.load(batch)
+            except (RuntimeError, NotImplementedError) as error:
+                self._give_up(error)
 
     @property
     def together(self) -> int:
@@ -70,7 +84,7 @@ class Points:
             self._check(ks[0])
         if self._now is not None:
             return self._recorded(ks), self._now.sample_weights
-        several = [self._plain(k) for k in ks]
+        several = [self._by_modules(k) for k in ks]
         return [torch.stack(values) for values in zip(*(scores for scores, _ in several), strict=True)], several[0][1]
 
     def _check_labels(self, target: Any) -> None:
@@ -121,15 +135,36 @@ class Points:
             return []
         return list(self._replica.buffer_names if self._policy == "stored" else self._replica.layout.statistics)
 
-    # ---- two ways to the scores
+    # ---- three ways to the scores
 
     def _recorded(self, ks: Sequence[int]) -> list[Tensor]:
         assert self._now is not None
         with torch.inference_mode(), self._replica.exact():
             return self._now.scores(ks, self._moving(ks[0], self._now), self._buffers_at(ks[0]))
 
-    def _plain(self, k: int) -> tuple[list[Tensor], Tensor | None]:
-        output, target = self._batchnorm.outputs(self._policy, self._parameters(k), self._buffers_at(k), self._batch)
+    def _by_modules(self, k: int) -> tuple[list[Tensor], Tensor | None]:
+        modules = self._modules
+        if modules is None:
+            return self._plain(k)
+        spared = modules.replaying
+        try:
+            scores = self._plain(k, modules)
+        except OrderError as error:
+            self._modules, self._recordings.no_modules = None, str(error)
+            return self._plain(k)
+        if spared and not self._modules_checked:
+            self._modules_checked, plain = True, self._plain(k)
+            if not all(map(_identical, scores[0], plain[0])):
+                self._modules, self._recordings.no_modules = None, "without its first modules it gives other values"
+                return plain
+        elif not modules.replaying:
+            self._modules = None  # the first one moves already
+        return scores
+
+    def _plain(self, k: int, modules: Modules | None = None) -> tuple[list[Tensor], Tensor | None]:
+        parameters, buffers = self._parameters(k), self._buffers_at(k)
+        with nullcontext() if modules is None else modules.watching():
+            output, target = self._batchnorm.outputs(self._policy, parameters, buffers, self._batch)
         self._check_labels(target)  # before a loss sees labels that it cannot take
         with self._replica.quiet():
             return self._scorer(output, target, self._n), self._scorer.weights(target)
@@ -158,28 +193,43 @@ class Points:
             moving_buffers=self._moving_buffers(),
             engine=engine,
         )
-        self._unchecked = (form, program.outline) not in self._recordings.checked
-        self._recordings.checked.add((form, program.outline))
+        self._keys[program] = form, program.outline
         return program
 
     def _check(self, first: int) -> None:
         """Compare the program with the plain forward pass, at a stored state and between; give it up where they differ."""
         assert self._now is not None
         self._unchecked = False
+        self._recordings.checks[self._keys[self._now]] += 1
         used = np.count_nonzero(self._rows, axis=1)
         # checkpoints on disk are read once, in the order of the sweep
         rows = [first] if self._lazy else list(dict.fromkeys([int(used.argmin()), int(used.argmax())]))
         theirs = [self._plain(k)[0] for k in rows]
-        mine = [self._recorded(ks) for ks in ([rows] if self.together > 1 else [[k] for k in rows])]
+        try:
+            mine = [self._recorded(ks) for ks in ([rows] if self.together > 1 else [[k] for k in rows])]
+        except (RuntimeError, NotImplementedError) as error:
+            self._give_up(error)
+            return
+        eps = max(torch.finfo(d).eps for d in self._replica.dtypes.values() if d.is_floating_point or d.is_complex)
         for q, name in enumerate(self._scorer.names):
-            if not _agree(torch.cat([scores[q] for scores in mine]), torch.stack([scores[q] for scores in theirs])):
-                self._recordings.reason = f"recorded, it gives other values of {name!r} than the plain forward pass"
-                self._now = None
-                self._programs.clear()
+            if not _agree(torch.cat([scores[q] for scores in mine]), torch.stack([scores[q] for scores in theirs]), eps):
+                self._give_up(f"recorded, it gives other values of {name!r} than the plain forward pass")
                 return
 
+    def _give_up(self, why: str | Exception) -> None:
+        """Use no recording from now on; an operation may refuse the memory format, or the tensors, that a recording gives it."""
+        if isinstance(why, torch.OutOfMemoryError):
+            raise why
+        self._recordings.reason = why if isinstance(why, str) else f"recorded, it does not run ({in_short(why)})"
+        self._now, self._unchecked = None, False
+        self._programs.clear()
 
-def _agree(mine: Tensor, theirs: Tensor) -> bool:
+
+def _identical(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
+
+
+def _agree(mine: Tensor, theirs: Tensor, eps: float) -> bool:
     """Return whether two vectors of scores are the same up to rounding; whole numbers may differ in a tie or two."""
     if mine.shape != theirs.shape:
         return False
@@ -187,7 +237,7 @@ def _agree(mine: Tensor, theirs: Tensor) -> bool:
     if bool((other == other.round()).all() and (one == one.round()).all()):
         return int((one != other).sum()) <= 1 + one.numel() // 50
     # accumulated over a deep network, the rounding of single operations grows by a few orders of magnitude
-    tolerance = 2e3 * torch.finfo(theirs.dtype if theirs.dtype.is_floating_point else torch.float32).eps
+    tolerance = min(2e3 * eps, 0.05)
     finite = other[torch.isfinite(other)]
     scale = float(finite.abs().max()) if finite.numel() else 1.0
     return torch.allclose(one, other, rtol=tolerance, atol=tolerance * (scale or 1.0), equal_nan=True)

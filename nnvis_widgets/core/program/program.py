@@ -5,7 +5,9 @@ May import: torch, numpy, core.family, core.program.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -47,11 +49,20 @@ class Anchors:
         # half precision rounds after the weights are combined, which is not affine
         self.affine = [name for name in self.moving if dtypes[name] in _EXACT]
         self._dtypes = dtypes
+        self._picked = {
+            name: torch.isin(torch.arange(math.prod(first.shape), device=first.device), index.to(first.device)).view(first.shape)
+            for (name, index), first in zip(family.scope.tensors.items(), self.weights[0].values(), strict=True)
+            if index is not None
+        }
 
     def weight(self, name: str, k: int) -> Tensor:
         """Return a moving weight at row `k`, in the model's type."""
         parts = [(float(c), anchor[name]) for c, anchor in zip(self.rows[k], self.weights, strict=True) if c != 0.0]
-        return combine(parts, self.weights[0][name]).to(self._dtypes[name])
+        first = self.weights[0][name]
+        weight = combine(parts, first)
+        if name in self._picked:  # the other weights of its tensor get no rounding noise
+            weight = torch.where(self._picked[name], weight, first)
+        return weight.to(self._dtypes[name])
 
 
 class Program:
@@ -96,6 +107,7 @@ class Program:
         self._heads: list[dict[fx.Node, Tensor]] = []
         self._batch: dict[fx.Node, Any] = {}
         self._stacks: dict[fx.Node, Tensor | None] = {}
+        self._alone = False  # whether the suffix holds an operation that does not take several points at once
 
     @property
     def weights(self) -> list[str]:
@@ -132,7 +144,7 @@ class Program:
     @property
     def together(self) -> int:
         """How many points are computed in one call, once a batch is loaded."""
-        if not self._heads or self._parts.weights:
+        if not self._heads or self._parts.weights or self._alone:
             return 1
         return max(1, min(self._engine.together, _TOGETHER // max(sum(tensor.numel() for tensor in self._heads[0].values()), 1)))
 
@@ -146,8 +158,15 @@ class Program:
         weights, buffers : mapping of str to Tensor
             What moves in the suffix, at this row; several rows are computed at once only where nothing does.
         """
+        if len(ks) > 1 and not self._alone:
+            try:
+                return self._many(ks)
+            except (RuntimeError, NotImplementedError) as error:
+                if isinstance(error, torch.OutOfMemoryError):
+                    raise
+                self._alone = True
         if len(ks) > 1:
-            return self._many(ks)
+            return [torch.cat(values) for values in zip(*(self.scores([k], weights, buffers) for k in ks), strict=True)]
         given = [self._given(node, ks[0], weights, buffers) for node in self._parts.suffix.inputs]
         return [score[None] for score in self._parts.suffix.run(given)]
 
@@ -181,7 +200,8 @@ class Program:
             given.append(self._stacked(node, ks) if shared is None else shared)
             axes.append(0 if shared is None else None)
         function: Any = torch.vmap(lambda *values: tuple(self._parts.suffix.run(values)), in_dims=tuple(axes))
-        return list(function(*given))
+        with _batched_only():
+            return list(function(*given))
 
     def _stacked(self, node: fx.Node, ks: Sequence[int]) -> Tensor:
         """Return an affine value at several rows: one matrix product."""
@@ -195,3 +215,15 @@ class Program:
             return torch.stack([self._combined(node, k) for k in ks])
         rows = torch.as_tensor(self._anchors.rows[list(ks)], dtype=stack.dtype, device=stack.device)
         return (rows @ stack).unflatten(1, self._heads[0][node].shape)
+
+
+@contextmanager
+def _batched_only() -> Iterator[None]:
+    """Let an operation that ``vmap`` would run point by point, with a warning on stderr for each, raise an error."""
+    functorch: Any = torch._C._functorch
+    before = functorch._is_vmap_fallback_enabled()
+    functorch._set_vmap_fallback_enabled(False)
+    try:
+        yield
+    finally:
+        functorch._set_vmap_fallback_enabled(before)
