@@ -20,15 +20,16 @@ from .. import __version__
 from ..results import Measurement
 from .batchnorm import CALIBRATION, BatchNorm
 from .data import DataError, Samples, move
-from .family import WeightFamily
-from .points import Points
+from .family import Families, WeightFamily
+from .points import ManyPoints, Points
+from .program.program import Shared
 from .program.recordings import Engine, Recordings
 from .replica import Forward, Replica, find_device
 from .scope import Scope
 from .scoring import Score, Scorer
 from .states import Layout, State, digest, snapshot
 from .tally import Book, Sweep
-from .tiles import coarse_to_fine, in_groups
+from .tiles import coarse_to_fine
 
 HEARTBEAT = 0.2  # seconds between yields, at most the time of one point on one batch more
 
@@ -201,19 +202,29 @@ class Evaluator:
         checked = [self.layout.check(anchor, "state") for anchor in anchors] if isinstance(anchors, (list, tuple)) else anchors
         return WeightFamily(self.layout, parsed, checked, self.layout.check(background, "background"))
 
-    def sweep(self, family: WeightFamily, rows: Any, *, reference: int | None = None, policy: str | None = None) -> Iterator[Sweep]:
+    def sweep(
+        self,
+        family: WeightFamily | Families,
+        rows: Any,
+        *,
+        reference: int | Sequence[int] | None = None,
+        policy: str | None = None,
+        order: Sequence[int] | None = None,
+    ) -> Iterator[Sweep]:
         """Yield sums of loss and metrics at rows of coefficients: after each batch, and at least every 0.2 seconds.
 
         Parameters
         ----------
-        family : WeightFamily
+        family : WeightFamily or Families
             Anchors in a list are combined on the device, batch by batch. Any other sequence (checkpoints on disk) is
             visited point by point.
         rows : array_like, shape (K, number of anchors)
-        reference : int, optional
-            The row that paired differences are taken to.
+        reference : int or sequence of int, optional
+            The row that paired differences are taken to: one for all, or one for each row (then `order` has it before these).
         policy : str, optional
             BatchNorm policy in place of the evaluator's own.
+        order : sequence of int, optional
+            Every row number once, the reference first: in which order points are visited. Default: from coarse to fine.
 
         Yields
         ------
@@ -222,9 +233,9 @@ class Evaluator:
         """
         rows = np.asarray(rows, dtype=float)
         policy = policy or self._batchnorm.resolve(family.scope)
-        points = Points(self._replica, self._batchnorm, self._scorer, self._recordings, family, rows, policy)
+        points = self._points(family, rows, policy)
         batches = len(self._samples)
-        order = coarse_to_fine(len(rows), reference)
+        order = coarse_to_fine(len(rows), reference) if order is None else list(order)  # type: ignore[arg-type]
         point_major = not isinstance(family.anchors, list)
         book = Book(self._scorer.names, len(rows), reference)
         tiles = (
@@ -236,7 +247,7 @@ class Evaluator:
         complete = 0
         for number, ks in tiles:
             points.load(move(self._samples.batch(number), self.device), self._samples.size(number))
-            for some in in_groups(ks, points.together):
+            for some in points.groups(ks):
                 book.note(some, *points.scores(some))
                 done += len(some)
                 if time.monotonic() - last > HEARTBEAT and not point_major:
@@ -254,6 +265,12 @@ class Evaluator:
                 book.forget(number)
                 yield Sweep(book.tallies, complete, done / total, number + 1)
                 last = time.monotonic()
+
+    def _points(self, family: WeightFamily | Families, rows: np.ndarray, policy: str) -> Points | ManyPoints:
+        def make(one: WeightFamily, own: slice, shared: Shared | None = None) -> Points:
+            return Points(self._replica, self._batchnorm, self._scorer, self._recordings, one, rows[own], policy, shared)
+
+        return ManyPoints(family, make) if isinstance(family, Families) else make(family, slice(None))
 
     def provenance(self, family: WeightFamily, sweep: Sweep, *, policy: str | None = None) -> dict[str, Any]:
         """Return what it takes to repeat a measurement: data, weights, policy, numerics and versions."""

@@ -6,7 +6,7 @@ with the plain forward pass; else the plain forward pass does, without the modul
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from .batchnorm import BatchNorm
-from .family import WeightFamily
+from .family import Families, WeightFamily
 from .program.modules import Modules, OrderError
-from .program.program import Anchors, Program
+from .program.program import Anchors, Program, Shared
 from .program.recordings import Recorded, Recordings, form_of, in_short
 from .replica import Replica
 from .scoring import Scorer
@@ -38,7 +38,9 @@ class Points:
         family: WeightFamily,
         rows: np.ndarray,
         policy: str,
+        shared: Shared | None = None,
     ):
+        self._shared = shared
         self._replica, self._batchnorm, self._scorer, self._recordings = replica, batchnorm, scorer, recordings
         self._family, self._rows, self._policy = family, rows, policy
         self._lazy = not isinstance(family.anchors, list)
@@ -73,10 +75,10 @@ class Points:
             except (RuntimeError, NotImplementedError) as error:
                 self._give_up(error)
 
-    @property
-    def together(self) -> int:
-        """How many rows of the loaded batch are best asked for at once."""
-        return 1 if self._now is None else self._now.together
+    def groups(self, ks: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Yield the rows in order, in groups that are best asked for at once of the loaded batch."""
+        size = 1 if self._now is None else self._now.together
+        yield from (ks[first : first + size] for first in range(0, len(ks), size))
 
     def scores(self, ks: Sequence[int]) -> tuple[list[Tensor], Tensor | None]:
         """Return the loss and the metrics of the loaded batch at some rows, (rows, n) or (rows,), and its samples' weights."""
@@ -102,7 +104,7 @@ class Points:
         if self._anchors is None:
             parameters = self._parameters(k)
             return {name: parameters[name].to(self._replica.dtypes[name]) for name in names}
-        if k in self._kept:
+        if self._kept.get(k, {}).keys() >= set(names):
             return self._kept[k]
         weights = {name: self._anchors.weight(name, k) for name in names}
         size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
@@ -192,6 +194,7 @@ class Points:
             moving_weights=list(self._family.scope.tensors) if self._lazy else (),
             moving_buffers=self._moving_buffers(),
             engine=engine,
+            shared=self._shared,
         )
         self._keys[program] = form, program.outline
         return program
@@ -206,7 +209,7 @@ class Points:
         rows = [first] if self._lazy else list(dict.fromkeys([int(used.argmin()), int(used.argmax())]))
         theirs = [self._plain(k)[0] for k in rows]
         try:
-            mine = [self._recorded(ks) for ks in ([rows] if self.together > 1 else [[k] for k in rows])]
+            mine = [self._recorded(ks) for ks in self.groups(rows)]
         except (RuntimeError, NotImplementedError) as error:
             self._give_up(error)
             return
@@ -223,6 +226,45 @@ class Points:
         self._recordings.reason = why if isinstance(why, str) else f"recorded, it does not run ({in_short(why)})"
         self._now, self._unchecked = None, False
         self._programs.clear()
+
+
+class ManyPoints:
+    """The points of several families, one below the other: what they share of a batch is computed once."""
+
+    def __init__(self, families: Families, make: Callable[[WeightFamily, slice, Shared], Points]):
+        ends = np.cumsum(families.sizes)
+        self._starts = ends - families.sizes
+        self._of = np.repeat(np.arange(len(ends)), families.sizes)
+        shared = Shared()
+        self._members = [
+            make(family, slice(end - size, end), shared)
+            for family, end, size in zip(families.members, ends, families.sizes, strict=True)
+        ]
+        self._loaded = -1
+        self._batch: Any = None
+        self._n = 0
+
+    def load(self, batch: Any, n: int) -> None:
+        """Take a batch of `n` samples that is on the device."""
+        self._batch, self._n, self._loaded = batch, n, -1
+
+    def groups(self, ks: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Yield the rows family by family, in groups that are best asked for at once."""
+        of = self._of[list(ks)]
+        for member in dict.fromkeys(of.tolist()):
+            self._members[member].load(self._batch, self._n)
+            self._loaded = member
+            start = int(self._starts[member])
+            for group in self._members[member].groups([k - start for k, m in zip(ks, of, strict=True) if m == member]):
+                yield [k + start for k in group]
+
+    def scores(self, ks: Sequence[int]) -> tuple[list[Tensor], Tensor | None]:
+        """Return the scores of a group, as `Points.scores` does."""
+        member = int(self._of[ks[0]])
+        if member != self._loaded:
+            self._members[member].load(self._batch, self._n)
+            self._loaded = member
+        return self._members[member].scores([k - int(self._starts[member]) for k in ks])
 
 
 def _identical(one: Tensor, other: Tensor) -> bool:

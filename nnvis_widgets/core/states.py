@@ -104,6 +104,16 @@ def snapshot(model: nn.Module) -> dict[str, Tensor]:
     return state
 
 
+def copied(state: State, device: str | torch.device | None = None) -> dict[str, Tensor]:
+    """Return a state in memory of its own; names that are tied share one tensor, as they did."""
+    copies: dict[tuple, Tensor] = {}
+    for tensor in state.values():
+        key = same_memory(tensor)
+        if key not in copies:
+            copies[key] = tensor.detach().to(device or tensor.device, copy=True)
+    return {name: copies[same_memory(tensor)] for name, tensor in state.items()}
+
+
 def digest(state: State | Iterable[tuple[str, Tensor]]) -> str:
     """Return 32 hexadecimal digits that identify names, shapes, types and every bit of the tensors."""
     total = hashlib.blake2b(digest_size=16)

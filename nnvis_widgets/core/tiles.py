@@ -1,9 +1,11 @@
-"""The order in which points are visited.
+"""The order in which points are visited, and how many at a time.
 
 May import: numpy.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 
 def coarse_to_fine(points: int, first: int | None = None) -> list[int]:
@@ -25,12 +27,25 @@ def coarse_to_fine(points: int, first: int | None = None) -> list[int]:
     return [k for k in order if 0 <= k < points]
 
 
-def in_groups(points: list[int], size: int) -> list[list[int]]:
-    """Return the points in order, in lists of at most `size`.
+def nested_grids(height: int, width: int, center: tuple[int, int] = (0, 0)) -> list[int]:
+    """Return the cells 0..height*width-1 of a grid, row by row numbered, so that coarse grids come first.
+
+    A coarse grid has every 16th, 8th, 4th, ... row and column, counted from the row and column of `center`, so each holds the
+    one before: of 33 x 33 cells around the middle 3 x 3, 5 x 5, 9 x 9, 17 x 17. Within a grid, from the centre outwards.
 
     Examples
     --------
-    >>> in_groups([4, 0, 2, 1, 3], 2)
-    [[4, 0], [2, 1], [3]]
+    >>> nested_grids(3, 3, (1, 1))[:5]
+    [4, 1, 3, 5, 7]
     """
-    return [points[first : first + size] for first in range(0, len(points), size)]
+    rows, columns = np.indices((height, width)) - np.array(center)[:, None, None]
+    step = 1
+    while 2 * step < max(height, width):
+        step *= 2
+    order: dict[int, None] = {}
+    while step:
+        on = np.flatnonzero((rows % step == 0) & (columns % step == 0))
+        far = rows.reshape(-1)[on] ** 2 + columns.reshape(-1)[on] ** 2
+        order.update(dict.fromkeys(on[np.argsort(far, kind="stable")].tolist()))
+        step //= 2
+    return list(order)

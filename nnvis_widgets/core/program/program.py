@@ -6,8 +6,8 @@ May import: torch, numpy, core.family, core.program.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor, fx
 from ..family import KNOT_TOLERANCE, WeightFamily, combine
 from .affine import Kind
 from .recordings import Engine, Recorded, images_last, tensors_of
+from .split import Split, batched_only
 
 _EXACT = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 _TOGETHER = 2**19  # numbers that go into one call for several points: they stay in the cache, and the calls are worth it
@@ -25,8 +26,16 @@ _TOGETHER = 2**19  # numbers that go into one call for several points: they stay
 class Anchors:
     """The moving weights of a family on the device, as they enter the first operation: one set for each anchor in use.
 
-    Where the rows do not sum to one (a plane: centre and directions), what is affine also has a part that no anchor
-    carries; it is found with all moving weights at zero, and gets the coefficient ``1 - sum(row)``.
+    Where the rows do not sum to one (a plane: centre and directions), what is affine also has a part that no anchor carries
+    alone; it is found with all moving weights at zero, as the last of the sets. With a centre that is in every row, what an
+    affine value has of a direction is its difference to that; else the zero set gets the coefficient ``1 - sum(row)``.
+
+    Attributes
+    ----------
+    rows : ndarray, shape (K, sets that are combined)
+    weights : list of dict of str to Tensor
+    center : int or None
+        The set that is in every row, where the others are directions.
     """
 
     def __init__(self, family: WeightFamily, rows: np.ndarray, dtypes: Mapping[str, torch.dtype], channels_last: bool):
@@ -35,9 +44,12 @@ class Anchors:
         rest = 1.0 - self.rows.sum(axis=1)
         sums_to_one = bool(np.all(np.abs(rest) <= KNOT_TOLERANCE))
         units = np.eye(rows.shape[1])[used]
+        whole = np.flatnonzero(np.all(self.rows == 1.0, axis=0))
+        self.center = int(whole[0]) if not sums_to_one and len(whole) else None
         if not sums_to_one:
-            self.rows = np.concatenate([self.rows, np.where(np.abs(rest) <= KNOT_TOLERANCE, 0.0, rest)[:, None]], axis=1)
             units = np.concatenate([units, np.zeros((1, rows.shape[1]))])
+        if not sums_to_one and self.center is None:
+            self.rows = np.concatenate([self.rows, np.where(np.abs(rest) <= KNOT_TOLERANCE, 0.0, rest)[:, None]], axis=1)
         form = images_last if channels_last else (lambda tensor: tensor)
         self.weights = [{name: form(tensor) for name, tensor in family.moved(unit).items()} for unit in units]
         self.still: dict[str, Tensor] = {}
@@ -49,20 +61,43 @@ class Anchors:
         # half precision rounds after the weights are combined, which is not affine
         self.affine = [name for name in self.moving if dtypes[name] in _EXACT]
         self._dtypes = dtypes
-        self._picked = {
-            name: torch.isin(torch.arange(math.prod(first.shape), device=first.device), index.to(first.device)).view(first.shape)
-            for (name, index), first in zip(family.scope.tensors.items(), self.weights[0].values(), strict=True)
-            if index is not None
-        }
+        self._index = family.scope.tensors
+        self._masks: dict[str, Tensor | None] = {}
+        self.unit = self._unit(family)
+
+    def _unit(self, family: WeightFamily) -> int | None:
+        """Return the unit that all moving weights lead into: the row of their tensor; None where there are several."""
+        index = family.scope.tensors[self.moving[0]] if len(self.moving) == 1 else None
+        if index is None or self.moving != self.affine:
+            return None
+        shape = family.layout.shapes[self.moving[0]]
+        units = torch.unique(index // max(math.prod(shape[1:]), 1))
+        return int(units[0]) if len(units) == 1 and len(shape) else None
 
     def weight(self, name: str, k: int) -> Tensor:
         """Return a moving weight at row `k`, in the model's type."""
-        parts = [(float(c), anchor[name]) for c, anchor in zip(self.rows[k], self.weights, strict=True) if c != 0.0]
+        parts = [(float(c), anchor[name]) for c, anchor in zip(self.rows[k], self.weights, strict=False) if c != 0.0]
         first = self.weights[0][name]
         weight = combine(parts, first)
-        if name in self._picked:  # the other weights of its tensor get no rounding noise
-            weight = torch.where(self._picked[name], weight, first)
-        return weight.to(self._dtypes[name])
+        picked = self._picked(name, first)
+        return (weight if picked is None else torch.where(picked, weight, first)).to(self._dtypes[name])
+
+    def _picked(self, name: str, like: Tensor) -> Tensor | None:
+        """Return where the moving ones of a tensor's weights are: the others get no rounding noise; None for all."""
+        if name not in self._masks:
+            index = self._index[name]
+            places = torch.arange(like.numel(), device=like.device).view(like.shape)
+            self._masks[name] = None if index is None else torch.isin(places, index.to(like.device))
+        return self._masks[name]
+
+
+@dataclass
+class Shared:
+    """What programs for different scopes of one background have in common: fixed values, and the prefix of one batch."""
+
+    fixed: dict[Split, dict[fx.Node, Any]] = field(default_factory=dict)
+    batch: Any = None
+    prefixes: dict[Split, dict[fx.Node, Any]] = field(default_factory=dict)
 
 
 class Program:
@@ -78,11 +113,16 @@ class Program:
         moving_weights: Sequence[str] = (),
         moving_buffers: Sequence[str] = (),
         engine: Engine,
+        shared: Shared | None = None,
     ):
+        if anchors is not None and anchors.unit is not None and engine.head and anchors.moving[0] in recorded.weights:
+            recorded = recorded.of_unit(anchors.moving[0])
         self._anchors, self._engine = anchors, engine
         self._form = images_last if engine.channels_last else (lambda tensor: tensor)
         affine = set(anchors.affine) if anchors else set()
-        moving = set(moving_weights) | (set(anchors.moving) - affine if anchors else set())
+        if recorded.row is not None:
+            affine.clear()  # the weights of other units are those of the background
+        moving = set(moving_weights) | (set(anchors.moving) - set(anchors.affine) if anchors else set())
         still = {**background, **(anchors.still if anchors else {})}
         inputs = dict.fromkeys((node for node in recorded.batch), Kind.BATCH)
         fixed: dict[fx.Node, Tensor] = dict(recorded.constants)
@@ -100,10 +140,17 @@ class Program:
         for node in recorded.graph.nodes:  # placeholders of what the pass does not use
             if node.op == "placeholder":
                 inputs.setdefault(node, Kind.FIXED)
+        if recorded.row is not None and recorded.unit is not None and anchors is not None:
+            inputs[recorded.row], inputs[recorded.unit] = Kind.WEIGHT, Kind.UNIT
+            self._names[recorded.row] = "row", anchors.moving[0]
         self._parts = recorded.split(inputs, engine.head)
         self._recorded = recorded
-        with torch.inference_mode():
-            self._fixed: dict[fx.Node, Any] = {**fixed, **self._parts.fixed(fixed)}
+        # where nothing but the background is fixed, another family with the same split computes the same
+        self._shared = Shared() if shared is None or moving_buffers or (anchors and anchors.still) else shared
+        if self._parts not in self._shared.fixed:
+            with torch.inference_mode():
+                self._shared.fixed[self._parts] = {**fixed, **self._parts.fixed(fixed)}
+        self._fixed: dict[fx.Node, Any] = self._shared.fixed[self._parts]
         self._heads: list[dict[fx.Node, Tensor]] = []
         self._batch: dict[fx.Node, Any] = {}
         self._stacks: dict[fx.Node, Tensor | None] = {}
@@ -112,7 +159,7 @@ class Program:
     @property
     def weights(self) -> list[str]:
         """Names of the weights that each point needs itself."""
-        return [self._names[node][1] for node in self._parts.weights if self._names[node][0] == "weight"]
+        return [self._names[node][1] for node in self._parts.weights if self._names[node][0] != "buffer"]
 
     @property
     def outline(self) -> tuple:
@@ -133,20 +180,44 @@ class Program:
 
     def load(self, batch: Any) -> None:
         """Compute what the points of a batch share."""
+        if self._shared.batch is not batch:
+            self._shared.batch = batch
+            self._shared.prefixes.clear()
+        if self._parts not in self._shared.prefixes:
+            self._shared.prefixes[self._parts] = self._prefix(batch)
+        self._batch = dict(self._shared.prefixes[self._parts])
+        if self._recorded.unit is not None:
+            self._batch[self._recorded.unit] = self._anchors.unit if self._anchors else None
+            self._batch.update(self._parts.unit(self._fixed, self._batch))
+        self._load_heads()
+
+    def _prefix(self, batch: Any) -> dict[fx.Node, Any]:
         samples = {node: self._form(tensor) for node, tensor in zip(self._recorded.batch, tensors_of(batch), strict=True)}
-        self._batch = {**samples, **self._parts.prefix(self._fixed, samples)}
+        return {**samples, **self._parts.prefix(self._fixed, samples)}
+
+    def _load_heads(self) -> None:
         self._heads, self._stacks = [], {}
         if self._parts.head.outputs and self._anchors is not None:
             for anchor in self._anchors.weights:
-                weights = {n: anchor[name] for n, (what, name) in self._names.items() if what == "weight" and name in anchor}
+                weights = {node: self._entering(node, anchor) for node in self._parts.head.inputs if node in self._names}
                 self._heads.append(self._parts.head(self._fixed, self._batch, weights))
+            if self._anchors.center is not None:
+                *heads, rest = self._heads
+                self._heads = [
+                    head if i == self._anchors.center else {node: value - rest[node] for node, value in head.items()}
+                    for i, head in enumerate(heads)
+                ]
+
+    def _entering(self, node: fx.Node, anchor: Mapping[str, Tensor]) -> Tensor:
+        what, name = self._names[node]
+        return anchor[name] if what == "weight" else anchor[name].narrow(0, self._anchors.unit, 1)  # type: ignore[union-attr, arg-type]
 
     @property
     def together(self) -> int:
         """How many points are computed in one call, once a batch is loaded."""
         if not self._heads or self._parts.weights or self._alone:
             return 1
-        return max(1, min(self._engine.together, _TOGETHER // max(sum(tensor.numel() for tensor in self._heads[0].values()), 1)))
+        return max(1, min(self._engine.together, _TOGETHER // self._parts.widest))
 
     def scores(self, ks: Sequence[int], weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the loss and the metrics of the loaded batch at some rows, each of shape (len(ks), n) or (len(ks),).
@@ -177,7 +248,7 @@ class Program:
             return self._batch[node]
         if node in self._names:
             what, name = self._names[node]
-            return (weights if what == "weight" else buffers)[name]
+            return buffers[name] if what == "buffer" else self._entering(node, weights)
         return self._combined(node, k)
 
     def _combined(self, node: fx.Node, k: int) -> Tensor:
@@ -200,7 +271,7 @@ class Program:
             given.append(self._stacked(node, ks) if shared is None else shared)
             axes.append(0 if shared is None else None)
         function: Any = torch.vmap(lambda *values: tuple(self._parts.suffix.run(values)), in_dims=tuple(axes))
-        with _batched_only():
+        with batched_only():
             return list(function(*given))
 
     def _stacked(self, node: fx.Node, ks: Sequence[int]) -> Tensor:
@@ -215,15 +286,3 @@ class Program:
             return torch.stack([self._combined(node, k) for k in ks])
         rows = torch.as_tensor(self._anchors.rows[list(ks)], dtype=stack.dtype, device=stack.device)
         return (rows @ stack).unflatten(1, self._heads[0][node].shape)
-
-
-@contextmanager
-def _batched_only() -> Iterator[None]:
-    """Let an operation that ``vmap`` would run point by point, with a warning on stderr for each, raise an error."""
-    functorch: Any = torch._C._functorch
-    before = functorch._is_vmap_fallback_enabled()
-    functorch._set_vmap_fallback_enabled(False)
-    try:
-        yield
-    finally:
-        functorch._set_vmap_fallback_enabled(before)

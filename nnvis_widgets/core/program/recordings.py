@@ -18,6 +18,7 @@ from ..data import leaves
 from ..replica import Replica
 from ..scoring import Scorer
 from .affine import Kind, kinds_of
+from .local import localise
 from .record import Unrecordable, record
 from .split import Split, split
 from .tidy import tidy
@@ -82,6 +83,8 @@ class Recorded:
         The loss and the metrics.
     sample_weights, target : Node or None
     constants : dict of Node to Tensor
+    row, unit : Node or None
+        In a pass that is rewritten for one unit: the weights that lead into it, and its number.
     """
 
     graph: fx.Graph
@@ -92,7 +95,10 @@ class Recorded:
     sample_weights: fx.Node | None
     target: fx.Node | None
     constants: dict[fx.Node, Tensor]
+    row: fx.Node | None = None
+    unit: fx.Node | None = None
     splits: dict[Any, Split] = field(default_factory=dict)
+    units: dict[str, Recorded] = field(default_factory=dict)
 
     def split(self, inputs: Mapping[fx.Node, Kind], head: bool) -> Split:
         """Return the four parts for placeholders of these kinds; the same object for the same kinds."""
@@ -101,6 +107,25 @@ class Recorded:
             also = [node for node in (self.sample_weights, self.target) if node is not None]
             self.splits[key] = split(self.graph, kinds_of(self.graph, inputs), self.scores, also=also, head=head)
         return self.splits[key]
+
+    def of_unit(self, name: str) -> Recorded:
+        """Return the pass rewritten for one row of a weight: one unit of a linear layer, one channel of a convolution."""
+        if name not in self.units:
+            local = localise(self.graph, self.weights[name], self.scores)
+            copies = local.copies
+            self.units[name] = Recorded(
+                graph=local.graph,
+                weights={n: copies[node] for n, node in self.weights.items()},
+                buffers={n: copies[node] for n, node in self.buffers.items()},
+                batch=[copies[node] for node in self.batch],
+                scores=local.scores,
+                sample_weights=copies.get(self.sample_weights),  # type: ignore[arg-type]
+                target=copies.get(self.target),  # type: ignore[arg-type]
+                constants={copies[node]: value for node, value in self.constants.items()},
+                row=local.row,
+                unit=local.unit,
+            )
+        return self.units[name]
 
 
 class Recordings:

@@ -73,13 +73,17 @@ def _pool(graph: fx.Graph, pool: fx.Node) -> None:
 
 
 def _maximum(graph: fx.Graph, source: fx.Node, dim: int, window: int, stride: int, size: int) -> fx.Node:
-    parts = [
-        graph.call_function(aten.slice.Tensor, (source, dim, first, first + stride * (size - 1) + 1, stride))
-        for first in range(window)
-    ]
+    meta = {**source.meta, "shape": (*source.meta["shape"][:dim], size, *source.meta["shape"][dim + 1 :])}
+
+    def call(target: Any, *args: Any) -> fx.Node:
+        node = graph.call_function(target, args)
+        node.meta.update(meta)
+        return node
+
+    parts = [call(aten.slice.Tensor, source, dim, first, first + stride * (size - 1) + 1, stride) for first in range(window)]
     result = parts[0]
     for part in parts[1:]:
-        result = graph.call_function(aten.maximum.default, (result, part))
+        result = call(aten.maximum.default, result, part)
     return result
 
 
