@@ -339,6 +339,17 @@ class TestModules:
         assert np.array_equal(means, measured(model, "plain")[1])
         assert evaluator._recordings.no_modules == ""
 
+    def test_many_single_weights_of_a_model_that_cannot_be_recorded(self):
+        model = factories.made(Asking)
+        path = nv.LinearPath(*factories.states(model, 2))
+        scopes = ["fc", *(("b.weight", (i, 2)) for i in range(4)), "a"]
+        one, other = (
+            nv.measure_paths(nv.Evaluator(model, factories.images(23), device="cpu", batch_size=9, engine=e), path, scopes)
+            for e in ("auto", "plain")
+        )
+        assert one.keys() == other.keys()
+        assert all(np.array_equal(one[key].loss, other[key].loss) for key in one)
+
     def test_nothing_is_left_on_the_copy(self):
         model = factories.made(Asking)
         evaluator, _ = measured(model, "modules")

@@ -75,6 +75,11 @@ class Points:
             except (RuntimeError, NotImplementedError) as error:
                 self._give_up(error)
 
+    def unload(self) -> None:
+        """Let go of what modules have given for the batch: with many families, that of each would add up."""
+        if self._modules is not None:
+            self._modules.forget()
+
     def groups(self, ks: Sequence[int]) -> Iterator[Sequence[int]]:
         """Yield the rows in order, in groups that are best asked for at once of the loaded batch."""
         size = 1 if self._now is None else self._now.together
@@ -257,6 +262,7 @@ class ManyPoints:
             start = int(self._starts[member])
             for group in self._members[member].groups([k - start for k, m in zip(ks, of, strict=True) if m == member]):
                 yield [k + start for k in group]
+            self._members[member].unload()
 
     def scores(self, ks: Sequence[int]) -> tuple[list[Tensor], Tensor | None]:
         """Return the scores of a group, as `Points.scores` does."""
