@@ -35,6 +35,7 @@ _HOMES = {
     "measure_path": "experiments.paths",
     "measure_paths": "experiments.paths",
     "measure_training": "experiments.training",
+    "estimate_seconds": "experiments.estimate",
     "measure_movement": "experiments.movement",
     "iter_surface": "experiments.surfaces",
     "measure_surface": "experiments.surfaces",

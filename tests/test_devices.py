@@ -41,10 +41,10 @@ def test_the_operations_of_a_point_take_tensors_of_one_device_only(name, engine)
         family = got.family(scope, states, states[2])
         points = Points(got._replica, got._batchnorm, got._scorer, got._recordings, family, ROWS, "final")
         points.load(got._samples.batch(0), 9)
-        for group in points.groups(range(3)):
+        for group, _ in points.groups(range(3)):
             expected = points.scores(group)[0]
             program = points._now
-            weights, buffers = there(points._moving(group[0], program)), there(points._buffers_at(group[0]))
+            weights, buffers = there(points.moving(group[0], program)), there(points._buffers_at(group[0]))
             kept = {what: getattr(program, what) for what in ("_fixed", "_batch", "_heads", "_stacks")}
             try:
                 for what, values in kept.items():

@@ -239,7 +239,7 @@ class TestPartialResults:
 
         def forget(book, batch):
             original(book, batch)
-            kept.append(sum(len(v) for v in (book._pending, book._paired)))
+            kept.append(sum(len(v) for v in (book._pending, book._kept)))
 
         monkeypatch.setattr(module.Book, "forget", forget)
         nv.measure_surface(nv.Evaluator(model, factories.images(90), device="cpu", batch_size=8), plane, resolution=5)

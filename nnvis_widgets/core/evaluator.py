@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from .family import Families, WeightFamily
 from .points import ManyPoints, Points
 from .program.program import Shared
 from .program.recordings import Engine, Recordings
+from .program.statistics import Statistics
 from .replica import Forward, Replica, find_device
 from .scope import Scope
 from .scoring import Score, Scorer
@@ -63,7 +65,8 @@ class Evaluator:
     calibration : like `data`, optional
         Training inputs for "recalibrate" (2048 of them are used); without them `data` is used and the results say so.
     compile : {"auto", True, False}
-        True runs the forward pass through ``torch.compile``; "auto" is False at present. Recorded in every result.
+        True puts what is computed at each point through ``torch.compile``, which takes half a minute the first time; "auto" is
+        False. Recorded in every result.
     grad : bool
         True for losses and models that differentiate inside their forward pass.
     engine : {"auto", "recorded", "modules", "plain"} or mapping
@@ -114,17 +117,20 @@ class Evaluator:
             raise ValueError(f"compile: 'auto', True or False, received {compile!r}")
         self.model, self.name, self.seed = model, name, seed
         self.device = find_device(device)
-        self.compiled = compile is True
+        chosen = Engine.of(engine, self.device)
+        self.compiled = compile is True or chosen.compile
+        chosen = replace(chosen, compile=self.compiled)
         self._samples = Samples(data, samples=samples, seed=seed, batch_size=batch_size, device=self.device)
         self._own_data = calibration is None
-        self._replica = Replica(model, forward, self.device, grad, self.compiled)
+        self._replica = Replica(model, forward, self.device, grad, self.compiled and chosen.program == "plain")
         output, target, order = self._replica.probe(snapshot(model), move(self._samples.batch(0), self.device))
         with self._replica.quiet():
             self._scorer = Scorer(loss, metrics, output, target, self._samples.size(0))
         self._scorer.check_labels(target)
-        self._recordings = Recordings(self._replica, self._scorer, Engine.of(engine, self.device))
+        self._recordings = Recordings(self._replica, self._scorer, chosen)
+        statistics = Statistics(self._replica, self._scorer, self._recordings.engine)
         self._calibration = self._calibrating(calibration)
-        self._batchnorm = BatchNorm(batchnorm, self._replica, self._calibration, order)
+        self._batchnorm = BatchNorm(batchnorm, self._replica, self._calibration, order, statistics)
 
     @property
     def layout(self) -> Layout:
@@ -134,7 +140,7 @@ class Evaluator:
     @property
     def fallback(self) -> str:
         """Why the model is called at every point instead of its recorded forward pass; empty where it is not."""
-        return self._recordings.reason
+        return self._recordings.reason or (f"calibration: {self._batchnorm.fallback}" if self._batchnorm.fallback else "")
 
     @property
     def n(self) -> int:
@@ -243,17 +249,22 @@ class Evaluator:
             if point_major
             else [(number, order) for number in range(batches)]
         )
-        done, total, last = 0, len(rows) * batches, time.monotonic()
+        done, total, last = 0, len(rows) * (batches + points.steps), time.monotonic()
         complete = 0
+
         for number, ks in tiles:
             points.load(move(self._samples.batch(number), self.device), self._samples.size(number))
-            for some in points.groups(ks):
-                book.note(some, *points.scores(some))
-                done += len(some)
-                if time.monotonic() - last > HEARTBEAT and not point_major:
+            for some, steps in points.groups(ks):
+                if some:
+                    book.note(some, *points.scores(some))
+                done += len(some) + steps
+                if time.monotonic() - last > HEARTBEAT and not (point_major and some):
                     if number == 0:
                         book.enter(number, self._samples.size(0))
-                    yield Sweep(book.tallies, self._samples.size(0) if not number else complete, done / total, max(number, 1))
+                    n = self._samples.size(0) if not number else complete
+                    yield Sweep(
+                        book.tallies, self.n if point_major else n, done / total, batches if point_major else max(number, 1)
+                    )
                     last = time.monotonic()
             book.enter(number, self._samples.size(number))
             if point_major:

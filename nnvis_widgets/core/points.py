@@ -6,8 +6,9 @@ with the plain forward pass; else the plain forward pass does, without the modul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from .batchnorm import BatchNorm
 from .family import Families, WeightFamily
-from .program.modules import Modules, OrderError
+from .program.checks import agree
+from .program.modules import Modules
 from .program.program import Anchors, Program, Shared
 from .program.recordings import Recorded, Recordings, form_of, in_short
 from .replica import Replica
@@ -51,44 +53,64 @@ class Points:
         self._now: Program | None = None
         self._unchecked = False
         self._batch: Any = None
-        self._n, self._checked = 0, False
+        self._n, self._checked, self._loaded = 0, False, False
         self._kept: dict[int, dict[str, Tensor]] = {}
         self._buffers: dict[int, dict[str, Tensor]] = {}
         self._fixed_buffers = policy in ("none", "final", "batch")
+        self._calibration = batchnorm.calibration(family, rows, self, shared) if policy == "recalibrate" else None
         # checkpoints on disk are visited point by point, so no two points follow each other on one batch
         spared = not self._lazy and not recordings.no_modules
-        self._modules = Modules(replica, {*family.scope.tensors, *self._moving_buffers()}) if spared else None
-        self._modules_checked = False
+        self._modules = Modules(replica, {*family.scope.tensors, *batchnorm.moving(policy, family.scope)}) if spared else None
 
     def load(self, batch: Any, n: int) -> None:
-        """Take a batch of `n` samples that is on the device; what its points share is computed now."""
+        """Take a batch of `n` samples that is on the device."""
         self._batch, self._n, self._checked = batch, n, False
-        if self._modules is not None:
-            self._modules.forget()
-        self._now = self._program(batch, n)
-        if self._now is not None:
-            self._unchecked = self._recordings.checks[self._keys[self._now]] < _CHECKS
-            self._check_labels(self._now.target_in(batch))
-            try:
-                with torch.inference_mode(), self._replica.exact():
-                    self._now.load(batch)
-            except (RuntimeError, NotImplementedError) as error:
-                self._give_up(error)
+        self._now, self._loaded = None, False
+        self.unload()
 
     def unload(self) -> None:
         """Let go of what modules have given for the batch: with many families, that of each would add up."""
         if self._modules is not None:
             self._modules.forget()
 
-    def groups(self, ks: Sequence[int]) -> Iterator[Sequence[int]]:
-        """Yield the rows in order, in groups that are best asked for at once of the loaded batch."""
-        size = 1 if self._now is None else self._now.together
-        yield from (ks[first : first + size] for first in range(0, len(ks), size))
+    @property
+    def steps(self) -> int:
+        """Work of calibrating one point, in batches."""
+        return self._calibration.steps if self._calibration else 0
+
+    def groups(self, ks: Sequence[int]) -> Iterator[tuple[Sequence[int], int]]:
+        """Yield the rows in order, in groups that are best asked for at once of the loaded batch, and the work done before.
+
+        Without rows it is work towards the next ones: steps of their calibration.
+        """
+        for some in [ks] if self._calibration is None else self._calibration.groups(ks):
+            for steps in () if self._calibration is None else self._calibration.run(some):
+                yield (), steps
+            self._share()
+            size = 1 if self._now is None else self._now.together
+            for first in range(0, len(some), size):
+                yield some[first : first + size], 0
+
+    def _share(self) -> None:
+        """Compute what the points of the loaded batch share, once the first of them have been calibrated."""
+        if self._loaded:
+            return
+        self._loaded = True
+        self._now = self._program(self._batch, self._n)
+        if self._now is not None:
+            self._unchecked = self._recordings.checks[self._keys[self._now]] < _CHECKS
+            self._check_labels(self._now.target_in(self._batch))
+            try:
+                with torch.inference_mode(), self._replica.exact():
+                    self._now.load(self._batch)
+            except (RuntimeError, NotImplementedError) as error:
+                self._give_up(error)
 
     def scores(self, ks: Sequence[int]) -> tuple[list[Tensor], Tensor | None]:
         """Return the loss and the metrics of the loaded batch at some rows, (rows, n) or (rows,), and its samples' weights."""
+        self._share()
         if self._unchecked:
-            self._check(ks[0])
+            self._check(ks)
         if self._now is not None:
             return self._recorded(ks), self._now.sample_weights
         several = [self._by_modules(k) for k in ks]
@@ -101,23 +123,22 @@ class Points:
 
     # ---- weights and buffers of a row
 
-    def _moving(self, k: int, program: Program) -> dict[str, Tensor]:
+    def moving(self, k: int, program: Program) -> dict[str, Tensor]:
         """Return the moving weights that the suffix needs at a row."""
         names = program.weights
         if not names:
             return {}
         if self._anchors is None:
-            parameters = self._parameters(k)
+            parameters = self.parameters(k)
             return {name: parameters[name].to(self._replica.dtypes[name]) for name in names}
-        if self._kept.get(k, {}).keys() >= set(names):
-            return self._kept[k]
-        weights = {name: self._anchors.weight(name, k) for name in names}
+        kept = self._kept.get(k, {})
+        weights = {name: kept[name] if name in kept else self._anchors.weight(name, k) for name in names}
         size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
         if size * len(self._rows) <= _KEEP_BYTES:
-            self._kept[k] = weights
+            self._kept[k] = {**kept, **weights}
         return weights
 
-    def _parameters(self, k: int) -> dict[str, Tensor]:
+    def parameters(self, k: int) -> dict[str, Tensor]:
         """Return every parameter of the model at a row, on the device."""
         if self._lazy and k in self._kept:
             return self._kept[k]
@@ -129,48 +150,34 @@ class Points:
         return parameters
 
     def _buffers_at(self, k: int) -> dict[str, Tensor]:
+        if self._calibration:
+            return self._calibration.buffers(k)
         key = 0 if self._fixed_buffers else k
         if key not in self._buffers:
             if self._lazy:
                 self._buffers.clear()
-            parameters = {} if self._fixed_buffers else self._parameters(k)
-            self._buffers[key] = self._batchnorm.buffers(self._policy, self._family, self._rows[k], parameters)
+            self._buffers[key] = self._batchnorm.buffers(self._policy, self._family, self._rows[k])
         return self._buffers[key]
-
-    def _moving_buffers(self) -> list[str]:
-        if self._fixed_buffers:
-            return []
-        return list(self._replica.buffer_names if self._policy == "stored" else self._replica.layout.statistics)
 
     # ---- three ways to the scores
 
     def _recorded(self, ks: Sequence[int]) -> list[Tensor]:
         assert self._now is not None
         with torch.inference_mode(), self._replica.exact():
-            return self._now.scores(ks, self._moving(ks[0], self._now), self._buffers_at(ks[0]))
+            return self._now.scores(ks, self.moving(ks[0], self._now), self._buffers_at(ks[0]))
 
     def _by_modules(self, k: int) -> tuple[list[Tensor], Tensor | None]:
-        modules = self._modules
-        if modules is None:
+        if self._modules is None:
             return self._plain(k)
-        spared = modules.replaying
-        try:
-            scores = self._plain(k, modules)
-        except OrderError as error:
-            self._modules, self._recordings.no_modules = None, str(error)
-            return self._plain(k)
-        if spared and not self._modules_checked:
-            self._modules_checked, plain = True, self._plain(k)
-            if not all(map(_identical, scores[0], plain[0])):
-                self._modules, self._recordings.no_modules = None, "without its first modules it gives other values"
-                return plain
-        elif not modules.replaying:
-            self._modules = None  # the first one moves already
+        scores = self._modules.scores(partial(self._plain, k))
+        if self._modules.done:
+            self._recordings.no_modules = self._recordings.no_modules or self._modules.reason
+            self._modules = None
         return scores
 
-    def _plain(self, k: int, modules: Modules | None = None) -> tuple[list[Tensor], Tensor | None]:
-        parameters, buffers = self._parameters(k), self._buffers_at(k)
-        with nullcontext() if modules is None else modules.watching():
+    def _plain(self, k: int, during: AbstractContextManager | None = None) -> tuple[list[Tensor], Tensor | None]:
+        parameters, buffers = self.parameters(k), self._buffers_at(k)
+        with during or nullcontext():
             output, target = self._batchnorm.outputs(self._policy, parameters, buffers, self._batch)
         self._check_labels(target)  # before a loss sees labels that it cannot take
         with self._replica.quiet():
@@ -185,42 +192,51 @@ class Points:
             self._programs[form] = None if recorded is None else self._built(recorded, form)
         return self._programs[form]
 
-    def _built(self, recorded: Recorded, form: Any) -> Program | None:
-        engine = self._recordings.engine
+    def build(self, recorded: Recorded, buffers: Mapping[str, Tensor], moving_buffers: Sequence[str] = ()) -> Program:
+        """Return the program of a recorded pass for this family."""
+        engine, dtypes = self._recordings.engine, self._replica.dtypes
         if self._anchors is None and not self._lazy:
             with torch.inference_mode():
-                self._anchors = Anchors(self._placed, self._rows, self._replica.dtypes, engine.channels_last)
-        dtypes = self._replica.dtypes
-        program = Program(
+                self._anchors = Anchors(self._placed, self._rows, dtypes, engine.channels_last)
+        return Program(
             recorded,
             self._anchors,
             {name: self._placed.background[name].to(self._replica.device, dtype) for name, dtype in dtypes.items()},
-            self._replica.buffers(self._family.background),
+            buffers,
             moving_weights=list(self._family.scope.tensors) if self._lazy else (),
-            moving_buffers=self._moving_buffers(),
+            moving_buffers=moving_buffers,
             engine=engine,
             shared=self._shared,
+        )
+
+    def _built(self, recorded: Recorded, form: Any) -> Program | None:
+        calibration = self._calibration
+        program = self.build(
+            recorded,
+            self._replica.buffers(self._family.background) if calibration is None else calibration.common,
+            self._batchnorm.moving(self._policy, self._family.scope) if calibration is None else calibration.moving,
         )
         self._keys[program] = form, program.outline
         return program
 
-    def _check(self, first: int) -> None:
+    def _check(self, ready: Sequence[int]) -> None:
         """Compare the program with the plain forward pass, at a stored state and between; give it up where they differ."""
         assert self._now is not None
         self._unchecked = False
         self._recordings.checks[self._keys[self._now]] += 1
-        used = np.count_nonzero(self._rows, axis=1)
         # checkpoints on disk are read once, in the order of the sweep
-        rows = [first] if self._lazy else list(dict.fromkeys([int(used.argmin()), int(used.argmax())]))
+        there = ready[:1] if self._lazy else self._calibration.found if self._calibration else range(len(self._rows))
+        used = [np.count_nonzero(self._rows[k]) for k in there]
+        rows = list(dict.fromkeys([there[int(np.argmin(used))], there[int(np.argmax(used))]]))
         theirs = [self._plain(k)[0] for k in rows]
         try:
-            mine = [self._recorded(ks) for ks in self.groups(rows)]
+            mine = [self._recorded(ks) for ks in ([rows] if self._now.together > 1 else [[k] for k in rows])]
         except (RuntimeError, NotImplementedError) as error:
             self._give_up(error)
             return
         eps = max(torch.finfo(d).eps for d in self._replica.dtypes.values() if d.is_floating_point or d.is_complex)
         for q, name in enumerate(self._scorer.names):
-            if not _agree(torch.cat([scores[q] for scores in mine]), torch.stack([scores[q] for scores in theirs]), eps):
+            if not agree(torch.cat([scores[q] for scores in mine]), torch.stack([scores[q] for scores in theirs]), eps):
                 self._give_up(f"recorded, it gives other values of {name!r} than the plain forward pass")
                 return
 
@@ -253,15 +269,20 @@ class ManyPoints:
         """Take a batch of `n` samples that is on the device."""
         self._batch, self._n, self._loaded = batch, n, -1
 
-    def groups(self, ks: Sequence[int]) -> Iterator[Sequence[int]]:
-        """Yield the rows family by family, in groups that are best asked for at once."""
+    @property
+    def steps(self) -> int:
+        """Work of calibrating one point, in batches."""
+        return self._members[0].steps
+
+    def groups(self, ks: Sequence[int]) -> Iterator[tuple[Sequence[int], int]]:
+        """Yield the rows family by family, as `Points.groups` does."""
         of = self._of[list(ks)]
         for member in dict.fromkeys(of.tolist()):
             self._members[member].load(self._batch, self._n)
             self._loaded = member
             start = int(self._starts[member])
-            for group in self._members[member].groups([k - start for k, m in zip(ks, of, strict=True) if m == member]):
-                yield [k + start for k in group]
+            for group, steps in self._members[member].groups([k - start for k, m in zip(ks, of, strict=True) if m == member]):
+                yield [k + start for k in group], steps
             self._members[member].unload()
 
     def scores(self, ks: Sequence[int]) -> tuple[list[Tensor], Tensor | None]:
@@ -271,21 +292,3 @@ class ManyPoints:
             self._members[member].load(self._batch, self._n)
             self._loaded = member
         return self._members[member].scores([k - int(self._starts[member]) for k in ks])
-
-
-def _identical(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
-
-
-def _agree(mine: Tensor, theirs: Tensor, eps: float) -> bool:
-    """Return whether two vectors of scores are the same up to rounding; whole numbers may differ in a tie or two."""
-    if mine.shape != theirs.shape:
-        return False
-    one, other = mine.double(), theirs.double()
-    if bool((other == other.round()).all() and (one == one.round()).all()):
-        return int((one != other).sum()) <= 1 + one.numel() // 50
-    # accumulated over a deep network, the rounding of single operations grows by a few orders of magnitude
-    tolerance = min(2e3 * eps, 0.05)
-    finite = other[torch.isfinite(other)]
-    scale = float(finite.abs().max()) if finite.numel() else 1.0
-    return torch.allclose(one, other, rtol=tolerance, atol=tolerance * (scale or 1.0), equal_nan=True)

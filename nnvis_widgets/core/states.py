@@ -269,3 +269,16 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 def _running_statistics(buffers: Mapping[str, Any]) -> dict[str, str]:
     kinds = {"running_mean": "mean", "running_var": "var"}
     return {name: kinds[tail] for name in buffers if (tail := name.rpartition(".")[2]) in kinds}
+
+
+def refuse_split(model: nn.Module) -> None:
+    """Refuse a model whose weights have no values, lie on several devices, or are none."""
+    devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
+    if any(device.type == "meta" for device in devices):
+        raise StateError("model: some of its weights are on the meta device and have no values: load them first")
+    if len(devices) > 1:
+        raise StateError(
+            f"model: its weights lie on {len(devices)} devices ({', '.join(sorted(map(str, devices)))}); move it to one"
+        )
+    if not any(True for _ in model.parameters()):
+        raise StateError("model: it has no parameters")

@@ -5,6 +5,8 @@ May import: numpy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -49,3 +51,21 @@ def nested_grids(height: int, width: int, center: tuple[int, int] = (0, 0)) -> l
         order.update(dict.fromkeys(on[np.argsort(far, kind="stable")].tolist()))
         step //= 2
     return list(order)
+
+
+def in_growing_groups(points: Sequence[int], first: int) -> list[Sequence[int]]:
+    """Return the points in order, in lists that double in size.
+
+    What the points of a list share is computed as often as there are lists: ``log2(K / first)`` times for K points, while
+    the first list, and with it a first picture, is done soon.
+
+    Examples
+    --------
+    >>> in_growing_groups([0, 6, 3, 1, 5, 2, 4], 2)
+    [[0, 6], [3, 1, 5, 2], [4]]
+    """
+    groups = []
+    while points:
+        groups.append(points[:first])
+        points, first = points[first:], 2 * first
+    return groups

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ..replica import Replica
+from .checks import identical
 
 
 class OrderError(RuntimeError):
@@ -41,20 +42,41 @@ class Modules:
     replica : Replica
     moving : collection of str
         Parameters and buffers that differ from point to point.
+
+    Attributes
+    ----------
+    done : bool
+        Whether there is no use in asking again.
+    reason : str
+        Why it must not be used; empty where there was only nothing to leave out.
     """
 
     def __init__(self, replica: Replica, moving: Collection[str]):
+        self.done, self.reason = False, ""
         self._replica = replica
         self._moving = frozenset(moving)
         self._calls: list[_Call] | None = None
         self._next = 0
         self._until = 0  # calls after this one are not looked at
         self._used: _FirstUse | None = None
+        self._checked = False
 
-    @property
-    def replaying(self) -> bool:
-        """Whether the next pass will leave modules out."""
-        return self._calls is not None and self._until > 0
+    def scores(self, plain: Callable[..., tuple[list[Tensor], Any]]) -> tuple[list[Tensor], Any]:
+        """Return the scores of a point, given what computes them with a context around the forward pass."""
+        spared = self._calls is not None
+        try:
+            scores = plain(self.watching())
+        except OrderError as error:
+            self.done, self.reason = True, str(error)
+            return plain()
+        if not self._until:
+            self.done = True  # the first module moves already
+        elif spared and not self._checked:
+            self._checked, expected = True, plain()
+            if not all(map(identical, scores[0], expected[0])):
+                self.done, self.reason = True, "without its first modules it gives other values"
+                return expected
+        return scores
 
     def forget(self) -> None:
         """Start anew, for another batch."""

@@ -5,6 +5,7 @@ May import: torch, numpy, core.family, core.program.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -98,6 +99,12 @@ class Shared:
     fixed: dict[Split, dict[fx.Node, Any]] = field(default_factory=dict)
     batch: Any = None
     prefixes: dict[Split, dict[fx.Node, Any]] = field(default_factory=dict)
+    calibration: dict[int, Shared] = field(default_factory=dict)  # the same, for each batch of the calibration
+
+    @property
+    def size(self) -> int:
+        """Bytes that the prefixes take."""
+        return sum(map(_bytes, self.prefixes.values()))
 
 
 class Program:
@@ -145,8 +152,9 @@ class Program:
             self._names[recorded.row] = "row", anchors.moving[0]
         self._parts = recorded.split(inputs, engine.head)
         self._recorded = recorded
-        # where nothing but the background is fixed, another family with the same split computes the same
-        self._shared = Shared() if shared is None or moving_buffers or (anchors and anchors.still) else shared
+        # where nothing but the background is fixed, another family with the same split computes the same; so it does where
+        # buffers move: those that do not are the same for both
+        self._shared = Shared() if shared is None or (anchors and anchors.still) else shared
         if self._parts not in self._shared.fixed:
             with torch.inference_mode():
                 self._shared.fixed[self._parts] = {**fixed, **self._parts.fixed(fixed)}
@@ -178,6 +186,22 @@ class Program:
         place = {node: i for i, node in enumerate(self._recorded.batch)}.get(self._recorded.target)  # type: ignore[arg-type]
         return None if place is None else tensors_of(batch)[place]
 
+    @property
+    def same(self) -> list[bool]:
+        """Which of the scores are the same at every point, once a batch is loaded."""
+        return [node in self._fixed or node in self._batch for node in self._recorded.scores]
+
+    def beside(self, shared: Shared) -> Program:
+        """Return a copy for another batch, whose prefix is kept in `shared`."""
+        twin = copy.copy(self)
+        twin._shared = Shared() if self._anchors and self._anchors.still else shared
+        return twin
+
+    @property
+    def size(self) -> int:
+        """Bytes that a loaded batch takes."""
+        return sum(map(_bytes, (self._batch, *self._heads)))
+
     def load(self, batch: Any) -> None:
         """Compute what the points of a batch share."""
         if self._shared.batch is not batch:
@@ -200,7 +224,7 @@ class Program:
         if self._parts.head.outputs and self._anchors is not None:
             for anchor in self._anchors.weights:
                 weights = {node: self._entering(node, anchor) for node in self._parts.head.inputs if node in self._names}
-                self._heads.append(self._parts.head(self._fixed, self._batch, weights))
+                self._heads.append({n: _dense(v) for n, v in self._parts.head(self._fixed, self._batch, weights).items()})
             if self._anchors.center is not None:
                 *heads, rest = self._heads
                 self._heads = [
@@ -229,7 +253,7 @@ class Program:
         weights, buffers : mapping of str to Tensor
             What moves in the suffix, at this row; several rows are computed at once only where nothing does.
         """
-        if len(ks) > 1 and not self._alone:
+        if self.together > 1:  # a last point alone too: all of a sweep go the same way
             try:
                 return self._many(ks)
             except (RuntimeError, NotImplementedError) as error:
@@ -239,6 +263,8 @@ class Program:
         if len(ks) > 1:
             return [torch.cat(values) for values in zip(*(self.scores([k], weights, buffers) for k in ks), strict=True)]
         given = [self._given(node, ks[0], weights, buffers) for node in self._parts.suffix.inputs]
+        if self._engine.compile:
+            return [score[None].clone() for score in self._parts.suffix.compiled(*given)]
         return [score[None] for score in self._parts.suffix.run(given)]
 
     def _given(self, node: fx.Node, k: int, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Any:
@@ -286,3 +312,17 @@ class Program:
             return torch.stack([self._combined(node, k) for k in ks])
         rows = torch.as_tensor(self._anchors.rows[list(ks)], dtype=stack.dtype, device=stack.device)
         return (rows @ stack).unflatten(1, self._heads[0][node].shape)
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    """Return a tensor without gaps in memory, in the order of its strides: every point reads it once more."""
+    size = 1
+    for stride, length in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if length > 1 and stride != size:
+            return tensor.clone()
+        size *= length
+    return tensor
+
+
+def _bytes(values: Mapping[fx.Node, Any]) -> int:
+    return sum(value.numel() * value.element_size() for value in values.values() if isinstance(value, Tensor))

@@ -42,12 +42,15 @@ class Engine:
         Most points that are computed in one call.
     channels_last : bool
         Memory format of images and kernels.
+    compile : bool
+        Whether what is computed at each point goes through ``torch.compile``.
     """
 
     program: str = "recorded"
     head: bool = True
     together: int = 64
     channels_last: bool = True
+    compile: bool = False
 
     @classmethod
     def of(cls, wanted: Any, device: torch.device) -> Engine:
@@ -200,18 +203,11 @@ class Recordings:
             again = list(entries)
             for place in places:
                 again[place] = next(rest)
-            output, target = replica.call(given, tree_unflatten(again, spec))
-            results = self._scorer(output, target, n)
-            kinds[:] = ["score"] * len(results)
-            sample_weights = self._scorer.weights(target)
-            for kind, value in (("sample weights", sample_weights), ("target", target)):
-                if isinstance(value, Tensor):
-                    kinds.append(kind)
-                    results = [*results, value]
-            return results
+            kinds[:], results = zip(*self._results(given, tree_unflatten(again, spec), n), strict=True)
+            return list(results)
 
         recording = record(run, [*weights.values(), *map(_other, buffers.values()), *samples])
-        tidy(recording.graph, self.engine.channels_last)
+        self._tidy(recording.graph)
         # tidying replaces nodes: what came out is read from the graph itself
         outputs = list(next(node for node in recording.graph.nodes if node.op == "output").args[0])
         named = dict(zip((*weights, *buffers), recording.inputs, strict=False))
@@ -225,6 +221,16 @@ class Recordings:
             target=next((node for node, kind in zip(outputs, kinds, strict=True) if kind == "target"), None),
             constants={node: recording.constants[str(node.target)] for node in recording.graph.nodes if node.op == "get_attr"},
         )
+
+    def _results(self, given: dict[str, Tensor], batch: Any, n: int) -> list[tuple[str, Tensor]]:
+        """Return what is recorded, each with its kind: "score", "sample weights" or "target"."""
+        output, target = self._replica.call(given, batch)
+        results = [("score", score) for score in self._scorer(output, target, n)]
+        also = (("sample weights", self._scorer.weights(target)), ("target", target))
+        return [*results, *((kind, value) for kind, value in also if isinstance(value, Tensor))]
+
+    def _tidy(self, graph: fx.Graph) -> None:
+        tidy(graph, self.engine.channels_last)
 
 
 def _other(tensor: Tensor) -> Tensor:

@@ -6,9 +6,10 @@ May import: torch, core.program.affine.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -34,6 +35,11 @@ class Piece:
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """Return the outputs for the inputs, both in order."""
         return self.module.forward(*inputs) if self.outputs else ()
+
+    @cached_property
+    def compiled(self) -> Callable[..., Sequence[Any]]:
+        """The same function of its inputs through ``torch.compile``: made once, weights and samples are arguments."""
+        return torch.compile(self.module, dynamic=False)
 
 
 def _find(node: fx.Node, values: Sequence[dict[fx.Node, Any]]) -> Any:

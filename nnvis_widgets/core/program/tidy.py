@@ -7,6 +7,8 @@ time. ReLU and max-pooling commute, and after the pooling there is less to do. N
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import torch
@@ -64,26 +66,40 @@ def _pool(graph: fx.Graph, pool: fx.Node) -> None:
     relu = source if source.target is aten.relu.default and len(source.users) == 1 else None
     with graph.inserting_before(values):
         result = source if relu is None else source.all_input_nodes[0]
-        for axis, size in ((2, shape[-2]), (3, shape[-1])):
-            result = _maximum(graph, result, len(shape) - 4 + axis, window[axis - 2], stride[axis - 2], size)
+        dims = len(shape) - 2, len(shape) - 1
+        if window == (2, 2):
+            # four slices at once: of an affine value they are affine too, so that the maxima are of what is contiguous
+            result = _largest(graph, [_slice(graph, result, dims, first, stride, shape[-2:]) for first in product((0, 1), (0, 1))])
+        else:
+            for axis in (0, 1):
+                parts = [
+                    _slice(graph, result, dims[axis : axis + 1], (first,), stride[axis : axis + 1], shape[dims[axis] :])
+                    for first in range(window[axis])
+                ]
+                result = _largest(graph, parts)
         if relu is not None:
             result = graph.call_function(aten.relu.default, (result,))
         result.meta.update(values.meta)
     values.replace_all_uses_with(result)
 
 
-def _maximum(graph: fx.Graph, source: fx.Node, dim: int, window: int, stride: int, size: int) -> fx.Node:
-    meta = {**source.meta, "shape": (*source.meta["shape"][:dim], size, *source.meta["shape"][dim + 1 :])}
+def _slice(
+    graph: fx.Graph, source: fx.Node, dims: Sequence[int], firsts: Sequence[int], strides: Sequence[int], sizes: Sequence[int]
+) -> fx.Node:
+    """Return every `strides`-th entry along some dimensions, `sizes` of them from `firsts` on."""
+    for dim, first, stride, size in zip(dims, firsts, strides, sizes, strict=False):
+        shape = source.meta["shape"]
+        meta = {**source.meta, "shape": (*shape[:dim], size, *shape[dim + 1 :])}
+        source = graph.call_function(aten.slice.Tensor, (source, dim, first, first + stride * (size - 1) + 1, stride))
+        source.meta.update(meta)
+    return source
 
-    def call(target: Any, *args: Any) -> fx.Node:
-        node = graph.call_function(target, args)
-        node.meta.update(meta)
-        return node
 
-    parts = [call(aten.slice.Tensor, source, dim, first, first + stride * (size - 1) + 1, stride) for first in range(window)]
+def _largest(graph: fx.Graph, parts: Sequence[fx.Node]) -> fx.Node:
     result = parts[0]
     for part in parts[1:]:
-        result = call(aten.maximum.default, result, part)
+        result = graph.call_function(aten.maximum.default, (result, part))
+        result.meta.update(part.meta)
     return result
 
 
