@@ -208,10 +208,10 @@ class Calibration:
         if common is not None and sum(other.size for other in {**common, position: shared}.values()) <= HELD_BYTES:
             common[position] = shared
         check = (form, program.outline)
-        if check not in self._statistics.checked:
+        if not self._statistics.checks[check]:
             if not self._agrees(program, batch, max(ks, key=lambda k: self._nonzero[k])):
                 return None
-            self._statistics.checked.add(check)
+            self._statistics.checks[check] += 1
         if len(ks) < len(self._nonzero) and self._held_bytes + program.size <= HELD_BYTES:
             self._held[position] = program
             self._held_bytes += program.size

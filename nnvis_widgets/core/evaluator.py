@@ -69,10 +69,11 @@ class Evaluator:
         False. Recorded in every result.
     grad : bool
         True for losses and models that differentiate inside their forward pass.
-    engine : {"auto", "recorded", "plain"} or mapping
+    engine : {"auto", "recorded", "modules", "plain"} or mapping
         How points are computed. "auto" records the forward pass as a graph of operations and computes once what the points
-        share, as long as this agrees with the plain forward pass (`fallback` says why where it does not); "plain" calls the
-        model at every point. ``provenance["engine"]`` of a result says what was chosen, and can be given here again.
+        share, as long as this agrees with the plain forward pass (`fallback` says why where it does not); "modules" calls the
+        model at every point and spares it the modules that lie before what moves; "plain" calls all of it.
+        ``provenance["engine"]`` of a result says what was chosen, and can be given here again.
     name : str
         Which split the data are, as shown in results.
     seed : int
@@ -301,7 +302,7 @@ class Evaluator:
             "device": str(self.device),
             "batch_size": self._samples.batch_size,
             "compiled": self.compiled,
-            "engine": self._recordings.used,
+            "engine": self._recordings.used(policy),
             "threads": torch.get_num_threads(),
             "data": self._samples.digest(sweep.batches),
             "calibration": self._batchnorm.calibration_digest() if policy == "recalibrate" else "",

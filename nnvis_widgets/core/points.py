@@ -1,12 +1,14 @@
 """The points of one sweep: the weights and buffers of each row, and their scores on a batch.
 
 May import: torch, numpy, the rest of core except the evaluator. A recorded program computes them where there is one that agrees
-with the plain forward pass; else the plain forward pass does.
+with the plain forward pass; else the plain forward pass does, without the modules that all points of a batch share.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,15 @@ from torch import Tensor
 
 from .batchnorm import BatchNorm
 from .family import Families, WeightFamily
+from .program.checks import agree
+from .program.modules import Modules
 from .program.program import Anchors, Program, Shared
-from .program.recordings import Recorded, Recordings, form_of
+from .program.recordings import Recorded, Recordings, form_of, in_short
 from .replica import Replica
 from .scoring import Scorer
 
 _KEEP_BYTES = 128 * 2**20
+_CHECKS = 2  # batches: of the first one alone, a sample that leaves a layer silent says nothing of it
 
 
 class Points:
@@ -44,19 +49,29 @@ class Points:
         self._placed = family if self._lazy else family.on(replica.device, replica.dtypes)
         self._anchors: Anchors | None = None
         self._programs: dict[Any, Program | None] = {}
+        self._keys: dict[Program, Any] = {}
         self._now: Program | None = None
         self._unchecked = False
         self._batch: Any = None
         self._n, self._checked, self._loaded = 0, False, False
         self._kept: dict[int, dict[str, Tensor]] = {}
         self._buffers: dict[int, dict[str, Tensor]] = {}
-        self._fixed_buffers = policy in ("none", "final")
+        self._fixed_buffers = policy in ("none", "final", "batch")
         self._calibration = batchnorm.calibration(family, rows, self, shared) if policy == "recalibrate" else None
+        # checkpoints on disk are visited point by point, so no two points follow each other on one batch
+        spared = not self._lazy and not recordings.no_modules
+        self._modules = Modules(replica, {*family.scope.tensors, *batchnorm.moving(policy, family.scope)}) if spared else None
 
     def load(self, batch: Any, n: int) -> None:
         """Take a batch of `n` samples that is on the device."""
         self._batch, self._n, self._checked = batch, n, False
         self._now, self._loaded = None, False
+        self.unload()
+
+    def unload(self) -> None:
+        """Let go of what modules have given for the batch: with many families, that of each would add up."""
+        if self._modules is not None:
+            self._modules.forget()
 
     @property
     def steps(self) -> int:
@@ -83,9 +98,13 @@ class Points:
         self._loaded = True
         self._now = self._program(self._batch, self._n)
         if self._now is not None:
+            self._unchecked = self._recordings.checks[self._keys[self._now]] < _CHECKS
             self._check_labels(self._now.target_in(self._batch))
-            with torch.inference_mode(), self._replica.exact():
-                self._now.load(self._batch)
+            try:
+                with torch.inference_mode(), self._replica.exact():
+                    self._now.load(self._batch)
+            except (RuntimeError, NotImplementedError) as error:
+                self._give_up(error)
 
     def scores(self, ks: Sequence[int]) -> tuple[list[Tensor], Tensor | None]:
         """Return the loss and the metrics of the loaded batch at some rows, (rows, n) or (rows,), and its samples' weights."""
@@ -94,7 +113,7 @@ class Points:
             self._check(ks)
         if self._now is not None:
             return self._recorded(ks), self._now.sample_weights
-        several = [self._plain(k) for k in ks]
+        several = [self._by_modules(k) for k in ks]
         return [torch.stack(values) for values in zip(*(scores for scores, _ in several), strict=True)], several[0][1]
 
     def _check_labels(self, target: Any) -> None:
@@ -140,15 +159,26 @@ class Points:
             self._buffers[key] = self._batchnorm.buffers(self._policy, self._family, self._rows[k])
         return self._buffers[key]
 
-    # ---- two ways to the scores
+    # ---- three ways to the scores
 
     def _recorded(self, ks: Sequence[int]) -> list[Tensor]:
         assert self._now is not None
         with torch.inference_mode(), self._replica.exact():
             return self._now.scores(ks, self.moving(ks[0], self._now), self._buffers_at(ks[0]))
 
-    def _plain(self, k: int) -> tuple[list[Tensor], Tensor | None]:
-        output, target = self._batchnorm.outputs(self._policy, self.parameters(k), self._buffers_at(k), self._batch)
+    def _by_modules(self, k: int) -> tuple[list[Tensor], Tensor | None]:
+        if self._modules is None:
+            return self._plain(k)
+        scores = self._modules.scores(partial(self._plain, k))
+        if self._modules.done:
+            self._recordings.no_modules = self._recordings.no_modules or self._modules.reason
+            self._modules = None
+        return scores
+
+    def _plain(self, k: int, during: AbstractContextManager | None = None) -> tuple[list[Tensor], Tensor | None]:
+        parameters, buffers = self.parameters(k), self._buffers_at(k)
+        with during or nullcontext():
+            output, target = self._batchnorm.outputs(self._policy, parameters, buffers, self._batch)
         self._check_labels(target)  # before a loss sees labels that it cannot take
         with self._replica.quiet():
             return self._scorer(output, target, self._n), self._scorer.weights(target)
@@ -186,26 +216,37 @@ class Points:
             self._replica.buffers(self._family.background) if calibration is None else calibration.common,
             self._batchnorm.moving(self._policy, self._family.scope) if calibration is None else calibration.moving,
         )
-        self._unchecked = (form, program.outline) not in self._recordings.checked
-        self._recordings.checked.add((form, program.outline))
+        self._keys[program] = form, program.outline
         return program
 
     def _check(self, ready: Sequence[int]) -> None:
         """Compare the program with the plain forward pass, at a stored state and between; give it up where they differ."""
         assert self._now is not None
         self._unchecked = False
+        self._recordings.checks[self._keys[self._now]] += 1
         # checkpoints on disk are read once, in the order of the sweep
         there = ready[:1] if self._lazy else self._calibration.found if self._calibration else range(len(self._rows))
         used = [np.count_nonzero(self._rows[k]) for k in there]
         rows = list(dict.fromkeys([there[int(np.argmin(used))], there[int(np.argmax(used))]]))
         theirs = [self._plain(k)[0] for k in rows]
-        mine = [self._recorded(ks) for ks in ([rows] if self._now.together > 1 else [[k] for k in rows])]
+        try:
+            mine = [self._recorded(ks) for ks in ([rows] if self._now.together > 1 else [[k] for k in rows])]
+        except (RuntimeError, NotImplementedError) as error:
+            self._give_up(error)
+            return
+        eps = max(torch.finfo(d).eps for d in self._replica.dtypes.values() if d.is_floating_point or d.is_complex)
         for q, name in enumerate(self._scorer.names):
-            if not _agree(torch.cat([scores[q] for scores in mine]), torch.stack([scores[q] for scores in theirs])):
-                self._recordings.reason = f"recorded, it gives other values of {name!r} than the plain forward pass"
-                self._now = None
-                self._programs.clear()
+            if not agree(torch.cat([scores[q] for scores in mine]), torch.stack([scores[q] for scores in theirs]), eps):
+                self._give_up(f"recorded, it gives other values of {name!r} than the plain forward pass")
                 return
+
+    def _give_up(self, why: str | Exception) -> None:
+        """Use no recording from now on; an operation may refuse the memory format, or the tensors, that a recording gives it."""
+        if isinstance(why, torch.OutOfMemoryError):
+            raise why
+        self._recordings.reason = why if isinstance(why, str) else f"recorded, it does not run ({in_short(why)})"
+        self._now, self._unchecked = None, False
+        self._programs.clear()
 
 
 class ManyPoints:
@@ -242,6 +283,7 @@ class ManyPoints:
             start = int(self._starts[member])
             for group, steps in self._members[member].groups([k - start for k, m in zip(ks, of, strict=True) if m == member]):
                 yield [k + start for k in group], steps
+            self._members[member].unload()
 
     def scores(self, ks: Sequence[int]) -> tuple[list[Tensor], Tensor | None]:
         """Return the scores of a group, as `Points.scores` does."""
@@ -250,17 +292,3 @@ class ManyPoints:
             self._members[member].load(self._batch, self._n)
             self._loaded = member
         return self._members[member].scores([k - int(self._starts[member]) for k in ks])
-
-
-def _agree(mine: Tensor, theirs: Tensor) -> bool:
-    """Return whether two vectors of scores are the same up to rounding; whole numbers may differ in a tie or two."""
-    if mine.shape != theirs.shape:
-        return False
-    one, other = mine.double(), theirs.double()
-    if bool((other == other.round()).all() and (one == one.round()).all()):
-        return int((one != other).sum()) <= 1 + one.numel() // 50
-    # accumulated over a deep network, the rounding of single operations grows by a few orders of magnitude
-    tolerance = 2e3 * torch.finfo(theirs.dtype if theirs.dtype.is_floating_point else torch.float32).eps
-    finite = other[torch.isfinite(other)]
-    scale = float(finite.abs().max()) if finite.numel() else 1.0
-    return torch.allclose(one, other, rtol=tolerance, atol=tolerance * (scale or 1.0), equal_nan=True)

@@ -54,7 +54,7 @@ class Replica:
         # weights are put into one module for the time of a call: two threads in it would mix theirs up
         self._lock = threading.RLock()
         self._written: frozenset[str] = frozenset()
-        self.grad = grad
+        self.grad, self.compiled = grad, compiled
         self._call = torch.compile(self._plain_call) if compiled else self._plain_call
         self.norms = {
             name: module
@@ -75,6 +75,17 @@ class Replica:
     def buffer_names(self) -> Collection[str]:
         """Names of the buffers that a state holds, each once."""
         return self._buffers.keys()
+
+    @property
+    def written(self) -> Collection[str]:
+        """Names of the parameters and buffers that a forward pass writes into."""
+        return self._written
+
+    @contextmanager
+    def alone(self) -> Iterator[nn.Module]:
+        """Yield the module that every pass goes through, which holds the model as "model", while no other thread calls it."""
+        with self._lock:
+            yield self._caller
 
     @property
     def output_is(self) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor, fx
 from ..family import KNOT_TOLERANCE, WeightFamily, combine
 from .affine import Kind
 from .recordings import Engine, Recorded, images_last, tensors_of
-from .split import Split
+from .split import Split, batched_only
 
 _EXACT = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 _TOGETHER = 2**19  # numbers that go into one call for several points: they stay in the cache, and the calls are worth it
@@ -62,6 +62,8 @@ class Anchors:
         # half precision rounds after the weights are combined, which is not affine
         self.affine = [name for name in self.moving if dtypes[name] in _EXACT]
         self._dtypes = dtypes
+        self._index = family.scope.tensors
+        self._masks: dict[str, Tensor | None] = {}
         self.unit = self._unit(family)
 
     def _unit(self, family: WeightFamily) -> int | None:
@@ -76,7 +78,18 @@ class Anchors:
     def weight(self, name: str, k: int) -> Tensor:
         """Return a moving weight at row `k`, in the model's type."""
         parts = [(float(c), anchor[name]) for c, anchor in zip(self.rows[k], self.weights, strict=False) if c != 0.0]
-        return combine(parts, self.weights[0][name]).to(self._dtypes[name])
+        first = self.weights[0][name]
+        weight = combine(parts, first)
+        picked = self._picked(name, first)
+        return (weight if picked is None else torch.where(picked, weight, first)).to(self._dtypes[name])
+
+    def _picked(self, name: str, like: Tensor) -> Tensor | None:
+        """Return where the moving ones of a tensor's weights are: the others get no rounding noise; None for all."""
+        if name not in self._masks:
+            index = self._index[name]
+            places = torch.arange(like.numel(), device=like.device).view(like.shape)
+            self._masks[name] = None if index is None else torch.isin(places, index.to(like.device))
+        return self._masks[name]
 
 
 @dataclass
@@ -149,6 +162,7 @@ class Program:
         self._heads: list[dict[fx.Node, Tensor]] = []
         self._batch: dict[fx.Node, Any] = {}
         self._stacks: dict[fx.Node, Tensor | None] = {}
+        self._alone = False  # whether the suffix holds an operation that does not take several points at once
 
     @property
     def weights(self) -> list[str]:
@@ -225,7 +239,7 @@ class Program:
     @property
     def together(self) -> int:
         """How many points are computed in one call, once a batch is loaded."""
-        if not self._heads or self._parts.weights:
+        if not self._heads or self._parts.weights or self._alone:
             return 1
         return max(1, min(self._engine.together, _TOGETHER // self._parts.widest))
 
@@ -240,7 +254,14 @@ class Program:
             What moves in the suffix, at this row; several rows are computed at once only where nothing does.
         """
         if self.together > 1:  # a last point alone too: all of a sweep go the same way
-            return self._many(ks)
+            try:
+                return self._many(ks)
+            except (RuntimeError, NotImplementedError) as error:
+                if isinstance(error, torch.OutOfMemoryError):
+                    raise
+                self._alone = True
+        if len(ks) > 1:
+            return [torch.cat(values) for values in zip(*(self.scores([k], weights, buffers) for k in ks), strict=True)]
         given = [self._given(node, ks[0], weights, buffers) for node in self._parts.suffix.inputs]
         if self._engine.compile:
             return [score[None].clone() for score in self._parts.suffix.compiled(*given)]
@@ -276,7 +297,8 @@ class Program:
             given.append(self._stacked(node, ks) if shared is None else shared)
             axes.append(0 if shared is None else None)
         function: Any = torch.vmap(lambda *values: tuple(self._parts.suffix.run(values)), in_dims=tuple(axes))
-        return list(function(*given))
+        with batched_only():
+            return list(function(*given))
 
     def _stacked(self, node: fx.Node, ks: Sequence[int]) -> Tensor:
         """Return an affine value at several rows: one matrix product."""

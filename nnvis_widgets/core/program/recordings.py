@@ -5,6 +5,7 @@ May import: torch, core.replica, core.scoring, core.data, core.program.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -22,6 +23,7 @@ from .record import Unrecordable, record
 from .split import Split, split
 from .tidy import tidy
 
+PROGRAMS = ("recorded", "modules", "plain")
 _FORMS = 6  # batches of more forms than this (padded text) would be recorded more often than measured
 
 
@@ -31,8 +33,9 @@ class Engine:
 
     Attributes
     ----------
-    program : {"recorded", "plain"}
-        A recorded forward pass where it agrees with the plain one, or always the plain one.
+    program : {"recorded", "modules", "plain"}
+        A recorded forward pass where it agrees with the plain one; the plain one, without the modules that all points of a
+        batch share; or all of the plain one.
     head : bool
         Whether what is affine in the coefficients is computed once for each anchor.
     together : int
@@ -57,15 +60,15 @@ class Engine:
             return wanted
         if wanted == "auto":
             return auto
-        if wanted in ("plain", "recorded"):
+        if wanted in PROGRAMS:
             return replace(auto, program=wanted)
         names = {entry.name: type(getattr(auto, entry.name)) for entry in fields(cls)}
         if isinstance(wanted, Mapping) and all(type(value) is names.get(name) for name, value in wanted.items()):
             chosen = replace(auto, **wanted)
-            if chosen.program in ("plain", "recorded") and chosen.together >= 1:
+            if chosen.program in PROGRAMS and chosen.together >= 1:
                 return chosen
         allowed = ", ".join(f"{name!r}: {getattr(auto, name)!r}" for name in names)
-        raise ValueError(f"engine: 'auto', 'recorded', 'plain', or a mapping like {{{allowed}}}; received {wanted!r}")
+        raise ValueError(f"engine: 'auto', {', '.join(map(repr, PROGRAMS))}, or a mapping like {{{allowed}}}; received {wanted!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,20 +132,30 @@ class Recorded:
 
 
 class Recordings:
-    """Records the forward pass of a replica and its scores, once for each form of batch."""
+    """Records the forward pass of a replica and its scores, once for each form of batch.
+
+    Attributes
+    ----------
+    reason : str
+        Why there is no recording; empty where there is.
+    no_modules : str
+        Why no module may be left out of a plain pass either.
+    checks : Counter
+        How often a program, by its form of batch and its outline, was compared with the plain pass.
+    """
 
     def __init__(self, replica: Replica, scorer: Scorer, engine: Engine):
         self._replica, self._scorer, self.engine = replica, scorer, engine
-        self.reason = (
-            "engine='plain'" if engine.program == "plain" else "grad=True: it differentiates inside" if replica.grad else ""
-        )
-        self.checked: set[Any] = set()
+        grad = "grad=True: it differentiates inside" if replica.grad else ""
+        self.reason = grad if engine.program == "recorded" else f"engine={engine.program!r}"
+        self.no_modules = "engine='plain'" if engine.program == "plain" else "it is compiled" if replica.compiled else grad
+        self.checks: Counter[Any] = Counter()
         self._made: dict[Any, Recorded] = {}
 
-    @property
-    def used(self) -> dict[str, Any]:
-        """What a later evaluator is given to compute in the same way, as plain values."""
-        return {**asdict(self.engine), "program": "plain" if self.reason else "recorded"}
+    def used(self, policy: str = "") -> dict[str, Any]:
+        """Return what a later evaluator is given to compute in the same way under a BatchNorm policy, as plain values."""
+        recorded = not self.reason and policy != "batch"
+        return {**asdict(self.engine), "program": "recorded" if recorded else "plain" if self.no_modules else "modules"}
 
     def of(self, batch: Any, n: int, state: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Recorded | None:
         """Return the recording for a batch of this form; None where there is none, and `reason` then says why.
@@ -172,17 +185,16 @@ class Recordings:
                 return None
             except (RuntimeError, TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
                 # python that expects a plain tensor, or an operation that torch cannot trace: the plain pass still works
-                self.reason = f"it cannot be recorded ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+                self.reason = f"it cannot be recorded ({in_short(error)})"
                 return None
         return self._made[form]
 
     def _record(self, batch: Any, n: int, state: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Recorded:
         replica = self._replica
-        weights = {name: state[name].to(replica.device, dtype) for name, dtype in replica.dtypes.items()}
+        weights = {name: _other(state[name].to(replica.device, dtype)) for name, dtype in replica.dtypes.items()}
         entries, spec = tree_flatten(batch)
         places = [i for i, entry in enumerate(entries) if isinstance(entry, Tensor)]
-        # other samples than those that the recording is checked on: a value that went into it as a constant is found out
-        samples = [e.roll(1, 0) if e.ndim and len(e) == n > 1 else e for e in (entries[i] for i in places)]
+        samples = [_other(e).roll(1, 0) if e.ndim and len(e) == n > 1 else _other(e) for e in (entries[i] for i in places)]
         kinds: list[str] = []
 
         def run(*flat: Tensor) -> list[Tensor]:
@@ -194,7 +206,7 @@ class Recordings:
             kinds[:], results = zip(*self._results(given, tree_unflatten(again, spec), n), strict=True)
             return list(results)
 
-        recording = record(run, [*weights.values(), *(b.clone() for b in buffers.values()), *samples])
+        recording = record(run, [*weights.values(), *map(_other, buffers.values()), *samples])
         self._tidy(recording.graph)
         # tidying replaces nodes: what came out is read from the graph itself
         outputs = list(next(node for node in recording.graph.nodes if node.op == "output").args[0])
@@ -219,6 +231,17 @@ class Recordings:
 
     def _tidy(self, graph: fx.Graph) -> None:
         tidy(graph, self.engine.channels_last)
+
+
+def _other(tensor: Tensor) -> Tensor:
+    """Return other values than those that a recording is checked on: one that went into it as a constant is then found out."""
+    return tensor * 0.9375 if tensor.is_floating_point() or tensor.is_complex() else tensor.clone()
+
+
+def in_short(error: Exception) -> str:
+    """Return the kind of an error and the beginning of what it says."""
+    said = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {said if len(said) <= 200 else said[:200] + '...'}"
 
 
 def form_of(batch: Any) -> tuple | None:

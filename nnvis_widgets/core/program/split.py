@@ -6,7 +6,8 @@ May import: torch, core.program.affine.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -146,3 +147,15 @@ def split(
 
 def _of(kind: Kind, kinds: dict[fx.Node, Kind], *groups: Iterable[fx.Node]) -> list[fx.Node]:
     return [node for group in groups for node in group if kinds[node] is kind]
+
+
+@contextmanager
+def batched_only() -> Iterator[None]:
+    """Let an operation that ``vmap`` would run point by point, with a warning on stderr for each, raise an error."""
+    functorch: Any = torch._C._functorch
+    before = functorch._is_vmap_fallback_enabled()
+    functorch._set_vmap_fallback_enabled(False)
+    try:
+        yield
+    finally:
+        functorch._set_vmap_fallback_enabled(before)

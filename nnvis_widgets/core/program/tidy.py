@@ -33,7 +33,25 @@ def tidy(graph: fx.Graph, channels_last: bool) -> None:
             node.target = aten.reshape.default
         elif node.target is aten.max_pool2d_with_indices.default:
             _pool(graph, node)
+        elif node.target is aten.copy.default:
+            _copy(graph, node)
     graph.eliminate_dead_code()
+
+
+def _copy(graph: fx.Graph, node: fx.Node) -> None:
+    """Replace what was written over a whole tensor by what was written: this has a batching rule and stays affine."""
+    into, source = node.all_input_nodes[0], node.args[1]
+    if not isinstance(source, fx.Node) or "dtype" not in source.meta or "dtype" not in into.meta:
+        return
+    with graph.inserting_before(node):
+        result = source
+        if source.meta["shape"] != into.meta["shape"]:
+            result = graph.call_function(aten.expand.default, (result, list(into.meta["shape"])))
+            result.meta.update(shape=into.meta["shape"], dtype=source.meta["dtype"])
+        if source.meta["dtype"] != into.meta["dtype"]:
+            result = graph.call_function(aten._to_copy.default, (result,), {"dtype": into.meta["dtype"]})
+            result.meta.update(into.meta)
+    node.replace_all_uses_with(result)
 
 
 def _pool(graph: fx.Graph, pool: fx.Node) -> None:
