@@ -133,7 +133,7 @@ def weight(problem: Problem, measuring: nv.Evaluator, task: Task, shift: float) 
     scope = furthest(initial, final, task.scope or "")
     alphas = grid(-0.5, 1.5, task.points, shift)
     paths = [nv.LinearPath(initial, final), nv.QuadraticPath(initial, mid, final)]
-    linear, quadratic = (nv.measure_path(measuring, p, alphas, scope=scope) for p in paths)
+    linear, quadratic = nv.measure_paths(measuring, paths, [scope], alphas).values()
     a = linear.alphas
     rows = np.concatenate([np.stack([1 - a, 0 * a, a], axis=1), [paths[1].coefficients(x) for x in quadratic.alphas]])
     one, other = _answer(scope, rows[: len(a)], linear), _answer(scope, rows[len(a) :], quadratic)
@@ -145,10 +145,8 @@ def plane(problem: Problem) -> Any:
     return nv.random_plane(problem.states[-1], seed=0)
 
 
-def directions(problem: Problem) -> list[dict] | None:
-    """Return the two directions of our plane, so that the peers walk on the same one; None where planes are not there yet."""
-    if "random_plane" not in nv.__all__:
-        return None
+def directions(problem: Problem) -> list[dict]:
+    """Return the two directions of our plane, so that the peers walk on the same one."""
     kept = [dict(direction) for direction in plane(problem).directions]
     return [{k: v.float() for k, v in d.items() if v.is_floating_point()} for d in kept]
 

@@ -17,7 +17,9 @@ from benchmarks.truth import Truth
 
 @pytest.fixture(scope="module")
 def problem() -> Problem:
-    return random_problem("LeNet", (1, 32, 32), 24)
+    made = random_problem("LeNet", (1, 32, 32), 24)
+    made.directions = tasks.directions(made)
+    return made
 
 
 @pytest.fixture(scope="module")
