@@ -1,7 +1,7 @@
 """Operations of a recorded forward pass replaced by faster ones with the same values.
 
 May import: torch. Max-pooling on a CPU also finds where each maximum was; as maxima of shifted slices it takes a fifth of the
-time. ReLU and max-pooling commute, and after the pooling there is less to do. Neither changes a bit.
+time. ReLU and max-pooling commute, and after the pooling there is less to do. None of this changes a bit.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ def tidy(graph: fx.Graph, channels_last: bool) -> None:
             node.target = aten.reshape.default
         elif node.target is aten.max_pool2d_with_indices.default:
             _pool(graph, node)
+        elif node.target is aten.nll_loss_forward.default:
+            _pick(graph, node)
         elif node.target is aten.copy.default:
             _copy(graph, node)
     graph.eliminate_dead_code()
@@ -81,6 +83,31 @@ def _pool(graph: fx.Graph, pool: fx.Node) -> None:
             result = graph.call_function(aten.relu.default, (result,))
         result.meta.update(values.meta)
     values.replace_all_uses_with(result)
+
+
+def _pick(graph: fx.Graph, loss: fx.Node) -> None:
+    """Take each sample's own entry by its label: what depends on the labels is then the same at all points.
+
+    The loss itself has no rule for several points at once but a decomposition whose imports take longer than most paths.
+    """
+    scores, labels, weight, reduction, ignored = loss.args
+    taken = [user for user in loss.users if user.target is operator.getitem and user.args[1] == 0]
+    rows = taken[0].meta.get("shape") if len(taken) == 1 else None
+    if reduction != 0 or rows is None or len(rows) != 1 or any(user.users for user in loss.users if user not in taken):
+        return
+    with graph.inserting_before(taken[0]):
+        kept = graph.call_function(aten.ne.Scalar, (labels, ignored))
+        safe = graph.call_function(aten.where.ScalarOther, (kept, labels, 0))
+        index = graph.call_function(aten.unsqueeze.default, (safe, 1))
+        result = graph.call_function(aten.gather.default, (scores, 1, index))
+        result = graph.call_function(aten.neg.default, (graph.call_function(aten.squeeze.dim, (result, 1)),))
+        if weight is not None:
+            result = graph.call_function(
+                aten.mul.Tensor, (result, graph.call_function(aten.index_select.default, (weight, 0, safe)))
+            )
+        result = graph.call_function(aten.where.ScalarOther, (kept, result, 0))
+        result.meta.update(taken[0].meta)
+    taken[0].replace_all_uses_with(result)
 
 
 def _slice(
