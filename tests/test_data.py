@@ -215,6 +215,7 @@ class TestSources:
 
     def test_auto_batches_give_partial_results(self):
         assert samples(factories.images(4000), batch_size="auto").batch_size == 500
+        assert samples(factories.images(1998), batch_size="auto").batch_size == 222  # nine batches of one form
         assert samples(factories.images(57), batch_size="auto").batch_size == 57
         assert samples(factories.images(57), batch_size=np.int64(10), samples=np.int64(30)).batch_size == 10
 
