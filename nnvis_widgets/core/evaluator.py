@@ -8,8 +8,7 @@ estimate on the same samples.
 from __future__ import annotations
 
 import platform
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,11 @@ from torch import Tensor, nn
 
 from .. import __version__
 from ..results import Measurement
-from .batchnorm import CALIBRATION, BatchNorm
-from .data import DataError, Samples, move
+from .batchnorm import BatchNorm, calibration_of
+from .data import Samples, move
+from .executors import Crew
 from .family import WeightFamily
+from .loop import entered
 from .points import Points
 from .program.recordings import Engine, Recordings
 from .replica import Forward, Replica, find_device
@@ -28,7 +29,8 @@ from .scope import Scope
 from .scoring import Score, Scorer
 from .states import Layout, State, digest, snapshot
 from .tally import Book, Sweep
-from .tiles import coarse_to_fine, in_groups
+from .tiles import coarse_to_fine
+from .worker import Job, Kit, Piece, Station
 
 HEARTBEAT = 0.2  # seconds between yields, at most the time of one point on one batch more
 
@@ -69,6 +71,13 @@ class Evaluator:
         How points are computed. "auto" records the forward pass as a graph of operations and computes once what the points
         share, as long as this agrees with the plain forward pass (`fallback` says why where it does not); "plain" calls the
         model at every point. ``provenance["engine"]`` of a result says what was chosen, and can be given here again.
+    executor : concurrent.futures.Executor or dask.distributed.Client, optional
+        Who computes the points: your pool of threads or (spawned) processes, or your cluster. Model and data travel now, once;
+        a sweep sends its anchors once, then rows and batches. It is never resized or shut down. Default: this thread. Results
+        are those of this thread, bit for bit at equal ``torch.get_num_threads()``: workers of a pool of processes get
+        at most their share of the cores, threads and dask workers what you have set. Sums are entered in the same order;
+        what a broken pool leaves undone is measured here. ``provenance`` records all of it. Checkpoints that are read from
+        disk one by one (`measure_training`) and `observe` stay in this thread.
     name : str
         Which split the data are, as shown in results.
     seed : int
@@ -103,6 +112,7 @@ class Evaluator:
         compile: bool | str = "auto",
         grad: bool = False,
         engine: Any = "auto",
+        executor: Any = None,
         name: str = "test",
         seed: int = 0,
     ):
@@ -121,8 +131,12 @@ class Evaluator:
             self._scorer = Scorer(loss, metrics, output, target, self._samples.size(0))
         self._scorer.check_labels(target)
         self._recordings = Recordings(self._replica, self._scorer, Engine.of(engine, self.device))
-        self._calibration = self._calibrating(calibration)
+        self._calibration = self._samples
+        if calibration is not None and self.layout.statistics:
+            self._calibration = calibration_of(calibration, self._samples, self._replica, snapshot(model), seed)
         self._batchnorm = BatchNorm(batchnorm, self._replica, self._calibration, order)
+        given = (self._replica, self._scorer, self._samples, self._calibration, batchnorm, order, self._recordings.engine)
+        self._crew = None if executor is None else Crew(executor, Kit(*given))
 
     @property
     def layout(self) -> Layout:
@@ -221,38 +235,38 @@ class Evaluator:
         """
         rows = np.asarray(rows, dtype=float)
         policy = policy or self._batchnorm.resolve(family.scope)
-        points = Points(self._replica, self._batchnorm, self._scorer, self._recordings, family, rows, policy)
-        batches = len(self._samples)
         order = coarse_to_fine(len(rows), reference)
-        point_major = not isinstance(family.anchors, list)
         book = Book(self._scorer.names, len(rows), reference)
-        tiles = (
-            [(number, [k]) for k in order for number in range(batches)]
-            if point_major
-            else [(number, order) for number in range(batches)]
-        )
-        done, total, last = 0, len(rows) * batches, time.monotonic()
-        complete = 0
-        for number, ks in tiles:
-            points.load(move(self._samples.batch(number), self.device), self._samples.size(number))
-            for some in in_groups(ks, points.together):
-                book.note(some, *points.scores(some))
-                done += len(some)
-                if time.monotonic() - last > HEARTBEAT and not point_major:
-                    if number == 0:
-                        book.enter(number, self._samples.size(0))
-                    yield Sweep(book.tallies, self._samples.size(0) if not number else complete, done / total, max(number, 1))
-                    last = time.monotonic()
-            book.enter(number, self._samples.size(number))
-            if point_major:
-                if number == batches - 1 or time.monotonic() - last > HEARTBEAT:
-                    yield Sweep(book.tallies, self.n, done / total, batches)
-                    last = time.monotonic()
-            else:
-                complete += self._samples.size(number)
-                book.forget(number)
-                yield Sweep(book.tallies, complete, done / total, number + 1)
-                last = time.monotonic()
+        pieces, work = self._work(family, rows, order, policy)
+        point_major = not isinstance(family.anchors, list)
+        try:
+            yield from entered(pieces, book, self._samples, len(rows), work, HEARTBEAT, point_major)
+        finally:
+            pieces.close()
+
+    def _work(
+        self, family: WeightFamily, rows: np.ndarray, order: list[int], policy: str
+    ) -> tuple[Generator[Piece | None, None, None], dict[str, Any]]:
+        """Return the scores of a sweep, piece by piece, and who computes them."""
+
+        def here() -> Station:
+            given = (self._replica, self._batchnorm, self._scorer, self._recordings, family, rows, policy)
+            return Station(Points(*given), self._samples, self.device)
+
+        batches = range(len(self._samples))
+        if isinstance(family.anchors, list) and self._crew is not None:
+            job = Job(family.trimmed(), rows, order, policy, self._recordings.reason, set(self._recordings.checked))
+            shift = self._crew.shift(job, here, self._give_up)
+            return shift.pieces(), shift.about
+        station = here()
+        if isinstance(family.anchors, list):
+            tiles = ((number, order) for number in batches)
+        else:
+            tiles = ((number, [k]) for k in order for number in batches)
+        return (piece for tile in tiles for piece in station.pieces(*tile)), {"executor": "serial", "workers": 1}
+
+    def _give_up(self, reason: str) -> None:
+        self._recordings.reason = self._recordings.reason or reason
 
     def provenance(self, family: WeightFamily, sweep: Sweep, *, policy: str | None = None) -> dict[str, Any]:
         """Return what it takes to repeat a measurement: data, weights, policy, numerics and versions."""
@@ -275,6 +289,7 @@ class Evaluator:
             "compiled": self.compiled,
             "engine": self._recordings.used,
             "threads": torch.get_num_threads(),
+            **sweep.work,
             "data": self._samples.digest(sweep.batches),
             "calibration": self._batchnorm.calibration_digest() if policy == "recalibrate" else "",
             "weights": [digest(anchor) for anchor in anchors] if isinstance(anchors, list) else [],
@@ -283,21 +298,6 @@ class Evaluator:
         }
 
     def updated(self, provenance: dict[str, Any], sweep: Sweep) -> dict[str, Any]:
-        """Return provenance for more of the same sweep: only the samples covered differ."""
-        return {**provenance, "n": sweep.n, "data": self._samples.digest(sweep.batches)}
-
-    def _calibrating(self, calibration: Any) -> Samples:
-        """Return the samples that "recalibrate" averages over, at most 2048 of them; refuse what the model cannot read."""
-        if calibration is None or not self.layout.statistics:
-            return self._samples
-        size = self._samples.batch_size
-        samples = Samples(calibration, seed=self.seed, batch_size=size, device=self.device, at_most=CALIBRATION)
-        state = snapshot(self.model)
-        try:
-            self._replica(state, self._replica.buffers(state), move(samples.batch(0), self.device))
-        except (DataError, RuntimeError, TypeError, KeyError, IndexError) as error:
-            raise DataError(
-                "calibration: training samples in the form of `data`, since both go through the same forward function; "
-                f"the first batch failed with: {error}"
-            ) from error
-        return samples
+        """Return provenance for more of the same sweep: the samples covered differ, and who has measured them."""
+        changed = {"n": sweep.n, "data": self._samples.digest(sweep.batches), "engine": self._recordings.used}
+        return {**provenance, **changed, **sweep.work}

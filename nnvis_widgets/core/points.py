@@ -6,7 +6,7 @@ with the plain forward pass; else the plain forward pass does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,15 @@ class Points:
             return self._recorded(ks), self._now.sample_weights
         several = [self._plain(k) for k in ks]
         return [torch.stack(values) for values in zip(*(scores for scores, _ in several), strict=True)], several[0][1]
+
+    def calibrated(self, ks: Sequence[int]) -> dict[int, dict[str, Tensor]]:
+        """Return the recalibrated buffers of those of the rows that have been measured; they are dear, and can be shared."""
+        return {k: self._buffers[k] for k in ks if k in self._buffers} if self._policy == "recalibrate" else {}
+
+    def adopt(self, buffers: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Take recalibrated buffers that another worker has found."""
+        for k, named in buffers.items():
+            self._buffers[k] = {name: buffer.to(self._replica.device) for name, buffer in named.items()}
 
     def _check_labels(self, target: Any) -> None:
         if target is not None and not self._checked:

@@ -55,6 +55,7 @@ class Replica:
         self._lock = threading.RLock()
         self._written: frozenset[str] = frozenset()
         self.grad = grad
+        self._compiled = compiled
         self._call = torch.compile(self._plain_call) if compiled else self._plain_call
         self.norms = {
             name: module
@@ -69,6 +70,15 @@ class Replica:
         self.dtypes = {name: p.dtype for name, p in self._model.named_parameters()}
         persistent = set(self.layout.buffers)
         self._buffers = {name: b.dtype for name, b in self._model.named_buffers() if name in persistent}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        given = (self._model, self._caller._forward, self.device, self.grad, self._compiled)
+        return _remade, (given, self._written, self._caller.output_is)
+
+    def twin(self) -> Replica:
+        """Return a copy for another thread, which must not share the module that weights are put into."""
+        with self._lock:
+            return _remade(*self.__reduce__()[1])
 
     @property
     def buffer_names(self) -> Collection[str]:
@@ -204,6 +214,13 @@ class Replica:
         if self.device.type != "cuda":
             return nullcontext()
         return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+
+
+def _remade(given: tuple[Any, ...], written: frozenset[str], output_is: str) -> Replica:
+    # without a probe: that reads torch's global random state, which the user's own thread may be drawing from
+    replica = Replica(*given)
+    replica._written, replica._caller.output_is = written, output_is
+    return replica
 
 
 class _Caller(nn.Module):

@@ -1,0 +1,202 @@
+"""One tile of a sweep, here or in a worker: some rows of coefficients on one batch, with instruments that are built once.
+
+May import: torch, numpy, and of core what `Points` is made of. Nothing here knows who asked for a tile or how it got there.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .batchnorm import BatchNorm
+from .data import Samples, move
+from .family import WeightFamily
+from .points import Points
+from .program.recordings import Engine, Recordings
+from .replica import Replica
+from .scoring import Scorer
+from .tiles import in_groups, share
+
+
+class Stopped(Exception):
+    """The sweep is not wanted any more."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Scores of some rows on a batch; `last` where it completes the tile, which for a sweep's own loop is the batch."""
+
+    number: int
+    rows: list[int]
+    scores: list[Tensor]
+    weights: Tensor | None
+    last: bool
+
+
+class Station:
+    """The points of one sweep in one thread; a batch is loaded once, however many tiles it is cut into."""
+
+    def __init__(self, points: Points, samples: Samples, device: torch.device):
+        self.points, self._samples, self._device = points, samples, device
+        self._loaded: int | None = None
+
+    def pieces(self, number: int, rows: Sequence[int], part: int = 0, parts: int = 1) -> Iterator[Piece]:
+        """Yield the scores of batch `number` at a part of the rows, as many at a time as are best computed together."""
+        if self._loaded != number:
+            self._loaded = None
+            self.points.load(move(self._samples.batch(number), self._device), self._samples.size(number))
+            self._loaded = number
+        # rows computed together share their last bits: a part is made of whole groups
+        groups = share(in_groups(list(rows), self.points.together), part, parts)
+        for place, some in enumerate(groups, 1):
+            yield Piece(number, some, *self.points.scores(some), last=place == len(groups))
+
+
+@dataclass(eq=False)
+class Kit:
+    """What an evaluator computes points with; it travels once to each worker, and every thread builds its own from it."""
+
+    replica: Replica
+    scorer: Scorer
+    samples: Samples
+    calibration: Samples
+    policy: str
+    order: list[str]
+    engine: Engine
+    benches: Any = field(default_factory=threading.local)
+
+    def bench(self) -> Bench:
+        """Return this thread's own instruments."""
+        if not hasattr(self.benches, "bench"):
+            self.benches.bench = Bench(self)
+        return self.benches.bench
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "benches": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, benches=threading.local())
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One sweep: weights, rows of coefficients in the order in which they are visited, and what is known of the recordings."""
+
+    family: WeightFamily
+    rows: np.ndarray
+    order: list[int]
+    policy: str
+    reason: str
+    checked: set[Any]
+
+
+class Bench:
+    """The instruments of one thread: a replica of its own, what was recorded of it, and the points of the latest sweep."""
+
+    def __init__(self, kit: Kit):
+        self._kit, self._replica = kit, kit.replica.twin()
+        self.recordings = Recordings(self._replica, kit.scorer, kit.engine)
+        self._batchnorm = BatchNorm(kit.policy, self._replica, kit.calibration, kit.order)
+        self._latest: tuple[Job, Station] | None = None
+
+    def station(self, job: Job) -> Station:
+        """Return the points of a sweep; those of the one before are dropped."""
+        if self._latest is None or self._latest[0] is not job:
+            self._latest = None
+            self.recordings.reason = self.recordings.reason or job.reason
+            self.recordings.checked |= job.checked
+            kit, instruments = self._kit, (self._replica, self._batchnorm, self._kit.scorer, self.recordings)
+            self._latest = job, Station(Points(*instruments, job.family, job.rows, job.policy), kit.samples, self._replica.device)
+        return self._latest[1]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Batch `number` at part `part` of `parts` of the rows."""
+
+    number: int
+    part: int
+    parts: int
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The scores of a tile.
+
+    Attributes
+    ----------
+    pieces : list of (rows, scores)
+    weights : ndarray or None
+    digest : str
+        Of the samples that were read.
+    reason : str
+        Why the forward pass is not recorded.
+    threads : int
+        torch's threads.
+    buffers : bytes
+        Recalibrated buffers of the rows, packed; of the first batch only.
+    """
+
+    pieces: list[tuple[list[int], list[np.ndarray]]]
+    weights: np.ndarray | None
+    digest: str
+    reason: str
+    threads: int
+    buffers: bytes
+
+    def unpacked(self, tile: Tile) -> Iterator[Piece]:
+        """Yield the pieces as the sweep's own loop would have made them."""
+        weights = None if self.weights is None else torch.from_numpy(self.weights)
+        for place, (rows, scores) in enumerate(self.pieces, 1):
+            yield Piece(tile.number, rows, [torch.from_numpy(s) for s in scores], weights, place == len(self.pieces))
+
+
+def compute(kit: Kit, job: Job, buffers: Any, tile: Tile, stopped: Callable[[], bool]) -> Reply:
+    """Return the scores of a tile, with the instruments of this thread; `Stopped` where they are not wanted any more."""
+    if stopped():
+        raise Stopped
+    bench = kit.bench()
+    station = bench.station(job)
+    station.points.adopt(buffers or {})
+    pieces: list[tuple[list[int], list[np.ndarray]]] = []
+    weights = None
+    for piece in station.pieces(tile.number, job.order, tile.part, tile.parts):
+        pieces.append((piece.rows, [_array(scores) for scores in piece.scores]))
+        weights = piece.weights
+        if stopped():
+            raise Stopped
+    found = station.points.calibrated([k for rows, _ in pieces for k in rows]) if not tile.number else {}
+    return Reply(
+        pieces,
+        None if weights is None else _array(weights),
+        kit.samples.digest_of(tile.number),
+        bench.recordings.reason,
+        torch.get_num_threads(),
+        packed(found) if found else b"",
+    )
+
+
+def _array(values: Tensor) -> np.ndarray:
+    # numpy has no bfloat16; its values are float32 values
+    half = values.dtype in (torch.float16, torch.bfloat16)
+    return (values.detach().float() if half else values.detach()).cpu().numpy()
+
+
+def packed(what: Any, pickler: Any = pickle) -> bytes:
+    """Return anything as bytes; tensors that share memory still do when they are unpacked."""
+    file = io.BytesIO()
+    torch.save(what, file, pickle_module=pickler)
+    return file.getvalue()
+
+
+def unpacked(where: str | bytes) -> Any:
+    """Return what was packed into bytes or a file of our own; both hold pickles, and must come from ourselves."""
+    return torch.load(io.BytesIO(where) if isinstance(where, bytes) else where, weights_only=False)
