@@ -190,6 +190,7 @@ class TestTheSameBits:
         assert equal(got, nv.measure_path(on(None, model, data), path))
         assert got.provenance["executor"] == "InPlace"
 
+    @pytest.mark.slow
     def test_on_loky(self, model, data, path):
         loky = pytest.importorskip("joblib.externals.loky")
         executor = loky.ProcessPoolExecutor(2)
@@ -215,12 +216,12 @@ class TestPartialResults:
             assert equal(one, other)
 
     def test_flow_while_a_worker_is_slow(self, threads, model, data, path):
-        last, waits = time.monotonic(), []
+        last, waits, samples = time.monotonic(), [], 0
         for result in nv.iter_path(on(threads, model, data, loss=slow_loss, engine="plain"), path):
             waits.append(time.monotonic() - last)
-            last = time.monotonic()
+            last, samples = time.monotonic(), result.n
         assert max(waits) < 1.0  # 0.3 on a machine that has nothing else to do
-        assert result.n == 57
+        assert samples == 57
         assert len(waits) > 4
 
     def test_a_bounded_number_of_tiles_is_under_way(self, model, data, path):
@@ -246,7 +247,7 @@ class TestPartialResults:
         assert nv.measure_path(on(None, model, data), path).provenance["executor"] == "serial"
 
     def test_the_first_reason_against_recording_is_known_here(self, processes, model, data, path):
-        evaluator = on(processes, model, data, forward=lambda m, b: (m(b[0]) * (1.0 if float(m(b[0]).sum()) > 0 else 1.0), b[1]))
+        evaluator = on(processes, model, data, forward=lambda m, b: (m(b[0]) * float(m(b[0]).isfinite().all()), b[1]))
         got = nv.measure_path(evaluator, path)
         assert "value of a tensor" in evaluator.fallback
         assert got.provenance["engine"]["program"] == "plain"
@@ -305,8 +306,10 @@ class TestTrouble:
         assert "in untravelled_loss" in str(caught.value.__cause__)
         assert isinstance(Failure.of(ValueError("x")).raised(), ValueError)
 
+    @pytest.mark.slow
     def test_a_worker_killed_on_the_way_loses_nothing(self, model, data, path):
         expected = nv.measure_path(on(None, model, data), path)
+        before = set(multiprocessing.active_children())
         with ProcessPoolExecutor(2, mp_context=SPAWN) as pool:
             evaluator = on(pool, model, data, loss=dies_once)
             with pytest.warns(RuntimeWarning, match="executor: it is broken"):
@@ -315,14 +318,16 @@ class TestTrouble:
             assert "BrokenProcessPool" in got.provenance["lost"]
             with pytest.warns(RuntimeWarning, match="Make a new executor"):
                 assert equal(nv.measure_path(evaluator, path), expected)
-        assert not multiprocessing.active_children()
+        assert set(multiprocessing.active_children()) <= before
 
+    @pytest.mark.slow
     def test_killed_while_points_are_recalibrated(self, model, data, path):
         options = {"batchnorm": "recalibrate", "calibration": factories.images(40, seed=3)}
         with ProcessPoolExecutor(2, mp_context=SPAWN) as pool, pytest.warns(RuntimeWarning):
             got = nv.measure_path(on(pool, model, data, loss=dies_once, **options), path)
         assert equal(got, nv.measure_path(on(None, model, data, **options), path))
 
+    @pytest.mark.slow
     def test_workers_that_never_work_are_an_error(self, model, data, path):
         with ProcessPoolExecutor(1, mp_context=SPAWN) as pool, pytest.raises(ExecutorError, match="before they had measured"):
             nv.measure_path(on(pool, model, data, loss=dies), path)
@@ -374,7 +379,7 @@ class TestRefusals:
     def test_a_pool_that_forks(self, model, data):
         with (
             ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool,
-            pytest.raises(ExecutorError, match="executor: .*'spawn'"),
+            pytest.raises(ExecutorError, match=r"executor: .*'spawn'"),
         ):
             on(pool, model, data)
 
@@ -515,12 +520,11 @@ class TestDask:
         assert idle(client)
 
     def test_an_asynchronous_client_and_one_without_workers_are_refused(self, model, data, monkeypatch, client):
-        with monkeypatch.context() as patch, pytest.raises(ExecutorError, match=r"executor: .*asynchronous=True"):
-            patch.setattr(type(client), "asynchronous", True)
-            on(client, model, data)
-        with monkeypatch.context() as patch, pytest.raises(ExecutorError, match=r"executor: .* has none"):
-            patch.setattr(type(client), "nthreads", lambda self: {})
-            on(client, model, data)
+        for name, value, words in (("asynchronous", True, "asynchronous=True"), ("nthreads", lambda self: {}, "has none")):
+            with monkeypatch.context() as patch:
+                patch.setattr(type(client), name, value)
+                with pytest.raises(ExecutorError, match=f"executor: .*{words}"):
+                    on(client, model, data)
 
     @pytest.mark.slow
     def test_a_worker_killed_on_the_way(self, model, data, path):

@@ -1,6 +1,6 @@
 """A private copy of the user's model, called as a function of its weights.
 
-May import: torch, core.states, core.data. The user's model is read once and never written; every call gets weights and
+May import: torch, core.states, core.data, core.exact. The user's model is read once and never written; every call gets weights and
 buffers as arguments.
 """
 
@@ -18,6 +18,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from .data import DataError, leaves, move
+from .exact import exact_kernels
 from .states import Layout, StateError, raw_bytes, unwrap
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
@@ -211,9 +212,7 @@ class Replica:
 
     def exact(self) -> AbstractContextManager:
         """Full float32 products and repeatable kernels on CUDA, where cuDNN would round to TF32 by default."""
-        if self.device.type != "cuda":
-            return nullcontext()
-        return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        return exact_kernels() if self.device.type == "cuda" else nullcontext()
 
 
 def _remade(given: tuple[Any, ...], written: frozenset[str], output_is: str) -> Replica:
