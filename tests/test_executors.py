@@ -533,7 +533,8 @@ class TestDask:
             distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
             distributed.Client(cluster) as client,
         ):
-            evaluator = on(client, model, data, loss=slow_loss, engine="plain")
+            with pytest.warns(RuntimeWarning, match="executor: dask starts its workers with MALLOC_TRIM"):
+                evaluator = on(client, model, data, loss=slow_loss, engine="plain")
             pids = client.run(os.getpid)
             steps = nv.iter_path(evaluator, path)
             while next(steps).fraction < 0.1:

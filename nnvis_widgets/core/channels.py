@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import warnings
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -23,6 +24,8 @@ from .remote import ExecutorError, remote
 from .worker import Kit, Reply, Stopped, Tile, compute, packed
 
 _RETRIES = 2
+# what dask workers are to be started with: by default each operation gives its memory back and asks for it again
+ROOMY = {"MALLOC_TRIM_THRESHOLD_": "268435456", "MALLOC_MMAP_THRESHOLD_": "33554432"}
 
 try:  # by value, what is defined in a notebook
     import cloudpickle as pickler
@@ -144,6 +147,14 @@ class Cluster:
         if not self.workers:
             raise ExecutorError(
                 "executor: a dask Client whose cluster has workers; this one has none. client.wait_for_workers(1) waits for one"
+            )
+        if any(trim is not None and int(trim) < 2**20 for trim in client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()):
+            warnings.warn(
+                "executor: dask starts its workers with MALLOC_TRIM_THRESHOLD_=65536, and torch is up to three times slower so. "
+                "Before they are started: dask.config.set({'distributed.nanny.pre-spawn-environ': "
+                f"{ROOMY | {'OMP_NUM_THREADS': 1}}}})",
+                RuntimeWarning,
+                stacklevel=2,
             )
         self.kit: Any = self._scattered("kit", _blob(kit))
 

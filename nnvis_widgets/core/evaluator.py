@@ -253,16 +253,13 @@ class Evaluator:
             given = (self._replica, self._batchnorm, self._scorer, self._recordings, family, rows, policy)
             return Station(Points(*given), self._samples, self.device)
 
-        batches = range(len(self._samples))
-        if isinstance(family.anchors, list) and self._crew is not None:
+        batches, together = range(len(self._samples)), isinstance(family.anchors, list)
+        if together and self._crew is not None:
             job = Job(family.trimmed(), rows, order, policy, self._recordings.reason, set(self._recordings.checked))
             shift = self._crew.shift(job, here, self._give_up)
             return shift.pieces(), shift.about
         station = here()
-        if isinstance(family.anchors, list):
-            tiles = ((number, order) for number in batches)
-        else:
-            tiles = ((number, [k]) for k in order for number in batches)
+        tiles = ((number, order) for number in batches) if together else ((number, [k]) for k in order for number in batches)
         return (piece for tile in tiles for piece in station.pieces(*tile)), {"executor": "serial", "workers": 1}
 
     def _give_up(self, reason: str) -> None:
