@@ -10,7 +10,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _HEADER = "nnvis_widgets"
+_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 class StoreError(ValueError):
@@ -146,6 +147,63 @@ def read_tensors(path: str | os.PathLike) -> dict[str, torch.Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise StoreError(f"{path} cannot be read as a checkpoint: {error}") from error
+
+
+class TensorFile:
+    """Reads pieces of the tensors in a file written by `write_tensors`, and nothing else of it.
+
+    Pieces are read, not mapped: pages of a mapped file count as this process's memory for as long as the map is open, and a
+    run has hundreds of files.
+
+    Parameters
+    ----------
+    path : path
+        Opened for the time of each call only.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self._header: dict[str, Any] | None = None
+        self._start = 0
+
+    def pieces(self, wanted: Sequence[tuple[str, Sequence[int], int, int]]) -> list[torch.Tensor]:
+        """Return the elements start to stop, row by row, of each tensor asked for as (name, shape, start, stop).
+
+        Raises
+        ------
+        StoreError
+            The file is missing or cut short, or the tensor is not in it, or has another shape.
+        """
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                if self._header is None:
+                    size = int.from_bytes(file.read(8), "little")
+                    self._header, self._start = json.loads(file.read(size)), 8 + size
+                return [self._piece(file, *piece) for piece in wanted]
+        except (OSError, ValueError) as error:
+            if isinstance(error, StoreError):
+                raise
+            raise StoreError(f"{self.path} cannot be read as a checkpoint: {error}") from error
+
+    def _piece(self, file: Any, name: str, shape: Sequence[int], start: int, stop: int) -> torch.Tensor:
+        import torch
+
+        entry = (self._header or {}).get(name)
+        if entry is None or tuple(entry["shape"]) != tuple(shape):
+            there = "is not there" if entry is None else f"has shape {tuple(entry['shape'])}"
+            raise StoreError(f"{self.path}: {name!r} of shape {tuple(shape)} was asked for, and {there}")
+        if entry["dtype"] not in _DTYPES:
+            return read_tensors(self.path)[name].reshape(-1)[start:stop]
+        piece = torch.empty(stop - start, dtype=getattr(torch, _DTYPES[entry["dtype"]]))
+        buffer = memoryview(piece.view(torch.uint8).numpy().data if len(piece) else b"")
+        file.seek(self._start + entry["data_offsets"][0] + start * piece.element_size())
+        done = 0
+        while done < len(buffer):  # one read may bring less than was asked for
+            count = file.readinto(buffer[done:])
+            if not count:
+                raise StoreError(f"{self.path} cannot be read as a checkpoint: it is cut short within {name!r}")
+            done += count
+        return piece
 
 
 def _check_format(content: Any, path: str | os.PathLike) -> None:

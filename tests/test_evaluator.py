@@ -212,7 +212,7 @@ class TestModels:
             seen.append(net.fc1.weight.detach().clone())
             return net(batch[0]), batch[1]
 
-        got = nv.Evaluator(model, data, device="cpu", batch_size=57, forward=forward)
+        got = nv.Evaluator(model, data, device="cpu", batch_size=57, forward=forward, engine="plain")
         seen.clear()
         result = nv.measure_path(got, nv.LinearPath(*states), [0.0, 0.3, 1.0])
         mixed = (0.7 * states[0]["fc1.weight"].float() + 0.3 * states[1]["fc1.weight"].float()).bfloat16()

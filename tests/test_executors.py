@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 import nnvis_widgets as nv
 from nnvis_widgets.core import channels, executors, remote
+from nnvis_widgets.core.calibration import Calibration
 from nnvis_widgets.core.remote import ExecutorError, Failure
 from nnvis_widgets.core.tiles import in_groups, parts_of, share
 
@@ -69,6 +70,12 @@ def files():
 def slow_loss(output, target):
     time.sleep(0.02)
     return F.cross_entropy(output, target, reduction="none")
+
+
+def hesitant(model, batch):
+    """Look at a value, which no recording can."""
+    output = model(batch[0])
+    return output * float(output.isfinite().all()), batch[1]
 
 
 class Mine(Exception):
@@ -185,6 +192,37 @@ class TestTheSameBits:
             for scope in ("fc1", "conv2"):
                 assert equal(nv.measure_path(ours, path, scope=scope), nv.measure_path(theirs, path, scope=scope))
 
+    @pytest.mark.parametrize("batchnorm", ["final", "recalibrate"])
+    def test_of_several_scopes_in_one_pass(self, pool, model, data, path, batchnorm):
+        scopes = ["conv1", "fc1", "fc2"]
+        expected = nv.measure_paths(on(None, model, data, batchnorm=batchnorm), path, scopes)
+        got = nv.measure_paths(on(pool, model, data, batchnorm=batchnorm), path, scopes)
+        assert got.keys() == expected.keys()
+        assert all(equal(got[key], expected[key]) for key in expected)
+
+    @pytest.mark.parametrize("batchnorm", ["final", "recalibrate"])
+    def test_of_a_surface(self, pool, model, data, batchnorm):
+        plane = nv.random_plane(model)
+        one, other = (
+            nv.measure_surface(on(executor, model, data, batchnorm=batchnorm), plane, resolution=7) for executor in (None, pool)
+        )
+        assert np.array_equal(one.loss, other.loss)
+        assert other.provenance["executor"] != "serial"
+
+    def test_of_statistics_that_cannot_be_recorded(self, pool, model, data, path):
+        options = {"batchnorm": "recalibrate", "forward": hesitant}
+        expected = nv.measure_path(on(None, model, data, **options), path, scope="conv1")
+        evaluator = on(pool, model, data, **options)
+        assert equal(nv.measure_path(evaluator, path, scope="conv1"), expected)
+        assert evaluator.fallback
+
+    def test_each_point_is_recalibrated_once(self, model, data, path, monkeypatch):
+        seen, real = [], Calibration._recorded
+        monkeypatch.setattr(Calibration, "_recorded", lambda self, ks: (seen.extend(ks), real(self, ks))[1])
+        with ThreadPoolExecutor(1) as one:
+            nv.measure_path(on(one, model, data, batchnorm="recalibrate"), path, scope="conv1")
+        assert len(seen) == len(set(seen)) > 10
+
     def test_on_an_executor_of_another_making(self, model, data, path):
         got = nv.measure_path(on(InPlace(), model, data), path)
         assert equal(got, nv.measure_path(on(None, model, data), path))
@@ -250,7 +288,7 @@ class TestPartialResults:
         evaluator = on(processes, model, data, forward=lambda m, b: (m(b[0]) * float(m(b[0]).isfinite().all()), b[1]))
         got = nv.measure_path(evaluator, path)
         assert "value of a tensor" in evaluator.fallback
-        assert got.provenance["engine"]["program"] == "plain"
+        assert got.provenance["engine"]["program"] == "modules"
 
 
 class TestCancel:
@@ -511,6 +549,9 @@ class TestDask:
         assert len(set(client.futures) - before) == 1
         del evaluator
         gc.collect()
+        until = time.monotonic() + 5.0
+        while set(client.futures) - before and time.monotonic() < until:  # the client forgets in a thread of its own
+            time.sleep(0.05)
         assert set(client.futures) <= before
 
     def test_the_error_of_a_loss(self, client, model, data, path):

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nnvis_widgets as nv
 from nnvis_widgets.core import evaluator as module
+from nnvis_widgets.core import principal
 from nnvis_widgets.experiments.movement import iter_movement
 
 
@@ -73,6 +74,7 @@ class World:
 @pytest.fixture
 def world(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "HEARTBEAT", -1.0)  # as many partial results as there can be
+    monkeypatch.setattr(principal, "BLOCK_BYTES", 8 * 4 * 100)  # a hundred columns of four checkpoints
     return World(tmp_path)
 
 
@@ -98,6 +100,24 @@ def draw(world):
     world.result.plot(Figure().add_subplot())
 
 
+def planes(world):
+    for center in (world.model, world.states[1]):
+        nv.random_plane(center, normalize="layer", ignore_1d=False).coordinates(world.states[0])
+    plane = nv.three_point_plane(*world.states[:3], model=world.model)
+    plane.off_plane(plane.state_at(0.1, -0.2))
+    nv.pca_plane(world.run, model=world.model).project(world.run).to_pandas()
+    assert plane.digest == nv.three_point_plane(*world.states[:3], model=world.model).digest
+
+
+def surface(world):
+    from matplotlib.figure import Figure
+
+    plane = nv.pca_plane(world.run)
+    result = nv.measure_surface(world.evaluator, plane, resolution=(3, 5)).with_trajectory(plane.project(world.run))
+    result.save(world.folder / "surface")
+    nv.load(world.folder / "surface").plot(Figure().add_subplot())
+
+
 def policies(world):
     for policy in ("final", "interpolate", "recalibrate", "batch"):
         evaluator = nv.Evaluator(world.model, world.loader, device="cpu", batchnorm=policy, calibration=world.loader)
@@ -108,6 +128,9 @@ def failures(world):
     for act in (
         lambda: nv.measure_path(world.evaluator, world.path, [np.nan]),
         lambda: nv.measure_path(world.evaluator, world.path, scope="fcl"),
+        lambda: nv.measure_surface(world.evaluator, nv.random_plane(world.model), x=[1, 0]),
+        lambda: nv.random_plane(world.model, normalize="filters"),
+        lambda: nv.pca_plane(nv.Run.from_states(world.states[:2])),
         lambda: nv.Evaluator(world.model, world.loader, device="cpu", loss=lambda o, t: o[:3]),
         lambda: nv.Evaluator(world.model, world.loader, device="cpu", forward=lambda m, b: 1 / 0),
         lambda: nv.Evaluator(world.model, world.loader, device="cpu", forward=lambda m, b: (m(b[0]) + torch.randn(()), b[1])),
@@ -126,6 +149,8 @@ CALLS = {
     "measure_path of a weight": lambda w: nv.measure_path(w.evaluator, w.path, scope=("fc1.weight", (5, 17))),
     "measure_training": lambda w: nv.measure_training(w.evaluator, w.run),
     "measure_movement": lambda w: nv.measure_movement(w.run, mid=1),
+    "planes": planes,
+    "measure_surface": surface,
     "policies": policies,
     "state_at": lambda w: [w.path.state_at(alpha) for alpha in (0.0, 0.3, 0.5, 1.2)],
     "Recorder": record,
@@ -140,6 +165,12 @@ GENERATORS = {
     "iter_paths": lambda w: nv.iter_paths(w.evaluator, w.path, ["conv1", "fc2"], [0.0, 1.0]),
     "iter_training": lambda w: nv.iter_training(w.evaluator, w.run),
     "iter_movement": lambda w: iter_movement(w.run, mid=1),
+    "iter_surface": lambda w: nv.iter_surface(w.evaluator, nv.random_plane(w.model), resolution=3),
+    "iter_surface of a layer": lambda w: nv.iter_surface(
+        w.evaluator, nv.random_plane(w.states[0]), x=[1, 2], y=[0, 1], scope="fc1"
+    ),
+    "iter_pca_plane": lambda w: nv.iter_pca_plane(w.run),
+    "iter_project": lambda w: nv.random_plane(w.model).iter_project(w.run),
 }
 
 
@@ -215,7 +246,8 @@ def test_the_core_needs_no_widget_package():
         before = look()
         import nnvis_widgets as nv
         nv.Recorder, nv.Run, nv.Evaluator, nv.LinearPath, nv.PathResult, nv.load
-        nv.measure_path, nv.measure_training, nv.measure_movement
+        nv.measure_path, nv.measure_training, nv.measure_movement, nv.measure_surface
+        nv.random_plane, nv.pca_plane, nv.three_point_plane
         import nnvis_widgets.store, nnvis_widgets.results
         assert look() == before
         model = torch.nn.Linear(5, 3)

@@ -1,6 +1,7 @@
 """The path explorer without a browser: traits, results, caching, words, and bqplot marks as data."""
 
 import asyncio
+import threading
 
 import ipywidgets
 import numpy as np
@@ -10,7 +11,7 @@ from torch import nn
 
 import nnvis_widgets as nv
 from nnvis_widgets.widgets.path_keys import press
-from nnvis_widgets.widgets.path_study import grid
+from nnvis_widgets.widgets.path_study import PathStudy, grid
 
 
 def small_model(seed=0):
@@ -562,6 +563,75 @@ def test_the_cursor_stays_within_the_range(explorer):
             explorer.alpha = value
     with pytest.raises(ValueError, match="'accuracy'"):
         explorer.metric = "recall"
+
+
+def sent(widget, monkeypatch):
+    """What the kernel tells a widget from now on, without echoes of what the widget itself said."""
+    states = []
+    monkeypatch.setattr(widget, "_send", lambda message, buffers=None: states.append((message["method"], message["state"])))
+    return lambda: [state for method, state in states if method == "update"]
+
+
+def test_the_kernel_does_not_set_a_handle_back_under_a_hand(explorer, monkeypatch):
+    for control, said, name, trait in (
+        (explorer.controls.alpha, 0.15000000000000002, "alpha", 0.15),
+        (explorer.controls.range, [0.0, 1.2000000000000002], "alpha_range", (0.0, 1.2)),
+    ):
+        told = sent(control, monkeypatch)
+        control.set_state({"value": said})
+        assert getattr(explorer, name) == trait
+        assert not told(), "an answer from the past would undo the keys that were pressed meanwhile"
+        setattr(explorer, name, 0.3 if name == "alpha" else (-0.5, 1.5))
+        assert control.value == getattr(explorer, name)
+
+
+def test_a_browser_that_rounds_its_handle_to_another_range_does_not_undo_a_script(explorer):
+    explorer.controls.alpha.set_state({"value": 0.06})
+    explorer.level = "parameter"
+    explorer.alpha = 0.5
+    for said in (0.06000000000000005, 0.05999999999999994):
+        explorer.controls.alpha.set_state({"value": said})
+        assert explorer.alpha == explorer.controls.alpha.value == 0.5
+    explorer.controls.alpha.set_state({"value": 0.07})
+    assert explorer.alpha == 0.07, "a hand is heard"
+
+
+def test_distances_are_listed_later_and_do_not_hold_up_the_loop(trained, monkeypatch):
+    model, data, run = trained
+    go = threading.Event()
+    movement = PathStudy.movement
+    monkeypatch.setattr(PathStudy, "movement", lambda *arguments: go.wait(30) and movement(*arguments))
+
+    def listed(explorer):
+        return [label.split()[2:] for label, _ in explorer.controls.layers.options]
+
+    async def main():
+        explorer = nv.PathExplorer(nv.Evaluator(model, data), run, points=9)
+        assert {tuple(row) for row in listed(explorer)} == {("...",)}
+        explorer.start, explorer.scope = 1, "2"  # a layer can be chosen meanwhile, and other checkpoints too
+        go.set()
+        while listed(explorer)[0] == ["..."]:
+            await asyncio.sleep(0.01)
+        await explorer.done()
+        assert explorer.controls.layers.value == "2"
+        after = listed(explorer)
+        explorer.close()
+        return after
+
+    waited = asyncio.run(main())
+    at_once = nv.PathExplorer(nv.Evaluator(model, data), run, points=9, start=1)
+    assert waited == listed(at_once)
+    at_once.close()
+
+
+def test_a_handle_beyond_what_is_allowed_is_put_back(explorer):
+    before = explorer.alpha_range
+    explorer.controls.range.value = (1.0, 1.0)
+    assert explorer.alpha_range == before
+    assert explorer.controls.range.value == before
+    explorer.controls.alpha.max = 1.5  # as in a browser that has not heard yet that the range became shorter
+    explorer.controls.alpha.value = 1.4
+    assert explorer.alpha == explorer.controls.alpha.value == explorer.controls.alpha.max == 1.0
 
 
 def test_the_split_is_called_what_the_user_calls_it(trained):

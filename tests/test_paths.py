@@ -450,3 +450,58 @@ def test_paths_that_are_compared_share_one_batchnorm_policy_and_end_in_one_point
     alone = nv.measure_path(measuring, path, [0.0, 1.0], scope="3")
     assert alone.provenance["batchnorm"] == "final"
     assert nv.measure_path(measuring, path, [1.0], scope="3", compared=["0"]).loss[0] == together["0"].loss[-1]
+
+
+class TestTogether:
+    SCOPES = (None, "fc1", ("conv1.weight", (1, 0, 2, 0)), ("conv1.weight", (0, 0, 0, 1)), ("fc2.bias", 1), ("fc1.weight", (2, 5)))
+
+    def test_two_paths_at_many_scopes_are_what_each_is_alone(self, evaluator, walk):
+        paths = [nv.LinearPath(walk[0], walk[4]), nv.QuadraticPath(walk[0], walk[2], walk[4])]
+        grid = [-0.4, 0.0, 0.3, 0.5, 1.0, 1.4]
+        together = nv.measure_paths(evaluator, paths, self.SCOPES, grid)
+        assert [kind for _, kind in together] == ["linear", "quadratic"] * len(self.SCOPES)
+        for (_, kind), result, scope in zip(together, together.values(), np.repeat(np.arange(len(self.SCOPES)), 2), strict=True):
+            path = paths[kind == "quadratic"]
+            alone = nv.measure_path(evaluator, path, grid, scope=self.SCOPES[scope], compared=self.SCOPES)
+            assert result.loss == pytest.approx(alone.loss, rel=1e-6, abs=1e-8)
+            assert result.diff_se == pytest.approx(alone.diff_se, rel=1e-3, abs=1e-7)
+            assert np.array_equal(result.metrics["accuracy"], alone.metrics["accuracy"])
+            assert (result.kind, result.scope, result.n, result.rho) == (
+                alone.kind,
+                alone.scope,
+                alone.n,
+                pytest.approx(alone.rho, nan_ok=True),
+            )
+
+    def test_the_knots_of_both_are_measured_once(self, evaluator, walk, monkeypatch):
+        paths = [nv.LinearPath(walk[0], walk[4]), nv.QuadraticPath(walk[0], walk[2], walk[4])]
+        rows = []
+        original = type(evaluator).sweep
+        monkeypatch.setattr(type(evaluator), "sweep", lambda s, f, r, **kw: rows.append(r) or original(s, f, r, **kw))
+        results = nv.measure_paths(evaluator, paths, ["fc1"], [0.0, 0.25, 1.0])
+        assert len(rows[0]) == 4  # 0 and 1 are the same point on both
+        assert results["fc1", "linear"].loss[[0, 2]].tolist() == results["fc1", "quadratic"].loss[[0, 2]].tolist()
+
+    def test_single_weights_share_one_pass_over_the_samples(self, model, walk):
+        evaluator = nv.Evaluator(model, factories.images(19), device="cpu", batch_size=8, batchnorm="final")
+        convolutions = []
+        scopes = [("conv1.weight", (i % 2, 0, 0, i // 2)) for i in range(4)]
+        path = nv.LinearPath(walk[0], walk[4])
+        nv.measure_paths(evaluator, path, scopes[:1], [0.0, 0.5])
+
+        class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+            def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+                if func is torch.ops.aten.convolution.default:
+                    convolutions.append(tuple(args[1].shape))
+                return func(*args, **(kwargs or {}))
+
+        with Watch():
+            nv.measure_paths(evaluator, path, scopes, [0.0, 0.5])
+        whole = [shape for shape in convolutions if shape == tuple(model.conv1.weight.shape)]
+        assert len(whole) == 3  # once for each batch, not for each weight or point
+
+    def test_what_is_no_path_is_refused(self, evaluator, walk):
+        with pytest.raises(ValueError, match="different kinds"):
+            nv.measure_paths(evaluator, [nv.LinearPath(walk[0], walk[4])] * 2, [None])
+        with pytest.raises(ValueError, match="path"):
+            nv.measure_paths(evaluator, [], [None])

@@ -1,6 +1,6 @@
 """Defects that were found in other tools of this field, each as a test that would catch it here.
 
-The numbers are those of the list of defects that this project keeps; the rest belong to surfaces and studies.
+The numbers are those of the list of defects that this project keeps; the rest belong to studies.
 """
 
 import os
@@ -51,6 +51,114 @@ def test_2_a_result_is_never_answered_with_that_of_other_inputs(model, walk, dat
     )
     assert second.loss[1] != first.loss[1]
     assert (second.provenance != first.provenance) or change == "range"
+
+
+@pytest.mark.parametrize("checkpoints", [3, 5])
+def test_3_the_principal_plane_is_centred_on_the_trained_model_and_keeps_every_point(walk, evaluator, checkpoints):
+    run = nv.Run.from_states(walk[-checkpoints:])
+    plane = nv.pca_plane(run)
+    assert factories.same(plane.center, walk[-1])
+    trajectory = plane.project(run)
+    assert trajectory.xy.shape == (checkpoints, 2)
+    assert trajectory.xy[-1].tolist() == [0.0, 0.0]
+    assert np.hypot(*trajectory.xy[0]) > 0
+    assert len(plane.spectrum) == checkpoints - 1
+
+
+@pytest.mark.parametrize("resolution", [3, 4, 20, 21, (6, 9)])
+def test_4_the_trained_model_is_on_the_grid(model, data, walk, resolution):
+    evaluator = nv.Evaluator(model, data, device="cpu", batch_size=57, batchnorm="final", samples=5)
+    expected = evaluator.measure().loss
+    for plane in (nv.random_plane(model), nv.pca_plane(nv.Run.from_states(walk))):
+        surface = nv.measure_surface(evaluator, plane, resolution=resolution)
+        assert surface.loss[surface.y == 0, surface.x == 0].tolist() == [expected]
+
+
+def test_4_alpha_0_is_evaluated(evaluator, walk):
+    path = nv.measure_path(evaluator, nv.LinearPath(walk[0], walk[4]))
+    assert path.alphas[0] == 0
+    assert path.loss[0] == pytest.approx(nv.measure_path(evaluator, nv.LinearPath(walk[0], walk[4]), [0.0, 1.0]).loss[0])
+
+
+def test_5_nor_at_the_last_point_of_a_surface(model, walk, evaluator):
+    model.train()
+    model.conv2.eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    plane = nv.random_plane(model)
+    for _ in nv.iter_surface(evaluator, plane, resolution=3):
+        assert factories.same(dict(model.state_dict()), before)
+    plane.state_at(1, 1)
+    plane.project(nv.Run.from_states(walk))
+    assert factories.same(dict(model.state_dict()), before)
+    assert [name for name, part in model.named_modules() if not part.training] == ["conv2"]
+
+
+@pytest.mark.parametrize("policy", ["final", "recalibrate", "batch"])
+def test_6_a_surface_of_a_net_with_batchnorm_is_finite_and_changes_no_statistics(model, walk, data, policy):
+    """Directions know nothing of running statistics, so no point has a negative variance, and the policy is in the result."""
+    evaluator = nv.Evaluator(model, data, device="cpu", batch_size=16, batchnorm=policy)
+    plane = nv.random_plane(model, ignore_1d=False)
+    assert not {name for name in plane.directions[0] if "running" in name or "num_batches" in name}
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    surface = nv.measure_surface(evaluator, plane, resolution=5, span=3.0)
+    assert np.isfinite(surface.loss).all()
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+    corner = plane.state_at(3.0, -3.0)
+    assert torch.equal(corner["bn1.running_var"], walk[4]["bn1.running_var"])
+    assert surface.provenance["batchnorm"].startswith({"batch": "of each batch", "recalibrate": "recalibrated"}.get(policy, policy))
+    other = nv.Evaluator(model, data, device="cpu", batch_size=16, batchnorm="batch" if policy != "batch" else "final")
+    assert not np.allclose(nv.measure_surface(other, plane, resolution=5, span=3.0).loss, surface.loss, rtol=1e-3)
+
+
+def test_8_a_grid_that_is_no_square_is_filled_where_it_says():
+    model = factories.made(lambda: nn.Linear(2, 1, bias=False)).double()
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[1.0, 2.0]]))
+    directions = [{"weight": torch.tensor([[1.0, 0.0]])}, {"weight": torch.tensor([[0.0, 1.0]])}]
+    inputs = torch.tensor([[1.0, 10.0], [1.0, 10.0]], dtype=torch.float64)
+    # the loss is the output itself, a plane of values that are negative, zero and positive: none of them means "missing"
+    evaluator = nv.Evaluator(model, (inputs, torch.zeros(2)), loss=lambda output, _: output[:, 0] - 21, device="cpu")
+    plane = nv.Plane(dict(model.state_dict()), directions)
+    x, y = np.arange(-3.0, 4.0), np.arange(-2.0, 3.0)
+    surface = nv.measure_surface(evaluator, plane, x=x, y=y)
+    assert surface.loss.shape == (5, 7)
+    assert np.array_equal(surface.loss, x[None, :] + 10 * y[:, None])
+    assert (surface.n == 2).all()
+    table = surface.to_pandas()
+    assert (table["loss"] == table["x"] + 10 * table["y"]).all()
+
+
+def test_9_directions_are_gaussian_nearly_orthogonal_and_0_is_a_seed():
+    model = factories.made(lambda: nn.Linear(200, 150))
+    plane = nv.random_plane(model, normalize=None, seed=0)
+    for direction in plane.directions:
+        values = direction["weight"]
+        assert abs(float(values.mean())) < 0.05
+        assert float(values.min()) < -3
+        assert float(values.std()) == pytest.approx(1, abs=0.05)
+    assert abs(plane.cosine) < 0.05
+    torch.manual_seed(1)
+    assert nv.random_plane(model, normalize=None, seed=0).digest == plane.digest
+    assert nv.random_plane(model, normalize=None, seed=1).digest != plane.digest
+
+
+@pytest.mark.parametrize("name", ["Filter", "weight", "dfilter", "", 1])
+def test_10_an_unknown_normalisation_is_refused(model, name):
+    with pytest.raises(ValueError, match="normalize: one of 'filter', 'layer', None"):
+        nv.random_plane(model, normalize=name)
+
+
+@pytest.mark.parametrize("normalize", ["filter", "layer"])
+def test_10_weights_that_are_all_zero_stay_zero_and_finite(model, data, normalize):
+    with torch.no_grad():
+        model.fc1.bias.zero_()
+        model.conv2.weight.zero_()
+    plane = nv.random_plane(model, normalize=normalize, ignore_1d=False)
+    for direction in plane.directions:
+        assert not direction["fc1.bias"].any()
+        assert not direction["conv2.weight"].any()
+        assert all(torch.isfinite(tensor).all() for tensor in direction.values())
+    assert np.isfinite(nv.measure_surface(nv.Evaluator(model, data, device="cpu"), plane, resolution=3).loss).all()
 
 
 def test_5_the_model_is_not_left_at_the_last_point_nor_in_eval_mode(model, walk, evaluator):

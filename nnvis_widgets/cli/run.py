@@ -19,7 +19,8 @@ from tqdm import tqdm
 from ..core.evaluator import Evaluator
 from ..core.scope import Scope
 from ..experiments.movement import measure_movement
-from ..experiments.paths import iter_path, iter_training
+from ..experiments.paths import iter_path
+from ..experiments.training import iter_training
 from ..export import file_stem, movement_figure, overview_figure, path_figure, save_figure, save_table
 from ..results import PathResult
 from ..runs.run import Run

@@ -1,6 +1,6 @@
 """Running statistics of normalisation layers as a function of the coefficients: one policy, recorded in every result.
 
-May import: torch, core.family, core.replica, core.data.
+May import: torch, core.family, core.replica, core.data, core.calibration, core.program.
 
 =============  ====================================================================================================
 policy         running statistics at the coefficients c
@@ -20,16 +20,18 @@ always come from the background.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .calibration import Calibration, Rows, enough_samples
 from .data import DataError, Samples, move
 from .family import Coefficients, WeightFamily
+from .program.program import Shared
+from .program.statistics import Statistics
 from .replica import Replica
 from .scope import Scope
 from .states import Layout, State
@@ -49,15 +51,18 @@ class BatchNorm:
         What "recalibrate" averages over.
     order : list of str
         Module names in the order in which a forward pass enters them.
+    statistics : Statistics
+        Recordings of the pass that collects statistics.
     """
 
-    def __init__(self, policy: str, replica: Replica, calibration: Samples, order: Sequence[str]):
+    def __init__(self, policy: str, replica: Replica, calibration: Samples, order: Sequence[str], statistics: Statistics):
         if policy not in POLICIES:
             raise ValueError(f"batchnorm: one of {', '.join(map(repr, POLICIES))}; received {policy!r}")
         self.policy = policy
         self._replica = replica
         self._calibration = calibration
         self._order = list(order)
+        self._statistics = statistics
         tracked = {f"{name}.{tail}" for name in replica.norms for tail in ("running_mean", "running_var")}
         foreign = [name for name in replica.layout.statistics if name not in tracked and name in replica.buffer_names]
         if foreign and policy in ("recalibrate", "batch"):
@@ -74,24 +79,46 @@ class BatchNorm:
             return self.policy
         return "recalibrate" if self._upstream(scope or Scope.parse(None, self._replica.layout)) else "final"
 
-    def buffers(self, policy: str, family: WeightFamily, row: Coefficients, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the buffers of the model at one row of coefficients, on the replica's device."""
+    @property
+    def fallback(self) -> str:
+        """Why statistics are recalibrated by calling the model at every point; empty where they are not."""
+        return self._statistics.reason
+
+    def moving(self, policy: str, scope: Scope) -> list[str]:
+        """Return the buffers that may differ between the points of a scope."""
+        if policy == "stored":
+            return list(self._replica.buffer_names)
+        return self._reached(scope) if policy in ("interpolate", "recalibrate") else []
+
+    def buffers(self, policy: str, family: WeightFamily, row: Coefficients) -> dict[str, Tensor]:
+        """Return the buffers of the model at one row of coefficients, on the replica's device.
+
+        Those under "recalibrate" are found for many rows together: see `calibration`.
+        """
         if policy == "stored":
             anchor = family.anchors[int(np.argmax(row))]
             return self._replica.buffers({**family.background, **anchor})
-        buffers = self._replica.buffers(family.background)
-        if policy == "interpolate":
-            buffers.update(self._replica.buffers({**family.background, **interpolated(family, row, self._reached(family.scope))}))
-        elif policy == "recalibrate":
-            batches = (self._calibration.batch(number) for number in self._full_batches())
-            with _enough():
-                return self._replica.recalibrated(parameters, buffers, batches)
-        return buffers
+        moved = interpolated(family, row, self._reached(family.scope)) if policy == "interpolate" else {}
+        return self._replica.buffers({**family.background, **moved})
+
+    def calibration(self, family: WeightFamily, rows: np.ndarray, weights: Rows, shared: Shared | None = None) -> Calibration:
+        """Return what finds the recalibrated buffers of a family's rows, given their weights."""
+        return Calibration(
+            self._replica,
+            self._statistics,
+            self._calibration,
+            self._full_batches(),
+            self._replica.buffers(family.background),
+            self._reached(family.scope),
+            weights,
+            np.count_nonzero(rows, axis=1),
+            shared,
+        )
 
     def outputs(self, policy: str, parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Any) -> tuple[Any, Any]:
         """Return outputs and targets of a batch under the policy."""
         if policy == "batch":
-            with _enough():
+            with enough_samples():
                 return self._replica.batch_statistics(parameters, buffers, batch)
         return self._replica(parameters, buffers, batch)
 
@@ -157,20 +184,6 @@ def calibration_of(data: Any, measured: Samples, replica: Replica, state: State,
             f"the first batch failed with: {error}"
         ) from error
     return samples
-
-
-@contextmanager
-def _enough() -> Iterator[None]:
-    """Say in words what torch says of a batch of one sample, which has no variance."""
-    try:
-        yield
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise DataError(
-            "batchnorm: a batch of one sample has no variance, so its statistics cannot be used; measure at least two samples, "
-            f"with batch_size of at least 2, or take batchnorm='final' ({error})"
-        ) from error
 
 
 def interpolated(family: WeightFamily, row: Coefficients, names: Collection[str]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,17 +21,17 @@ from ..results import Measurement
 from .batchnorm import BatchNorm, calibration_of
 from .data import Samples, move
 from .executors import Crew
-from .family import WeightFamily
+from .family import Families, WeightFamily
 from .loop import entered
-from .points import Points
 from .program.recordings import Engine, Recordings
+from .program.statistics import Statistics
 from .replica import Forward, Replica, find_device
 from .scope import Scope
 from .scoring import Score, Scorer
 from .states import Layout, State, digest, snapshot
 from .tally import Book, Sweep
 from .tiles import coarse_to_fine
-from .worker import Job, Kit, Piece, Station
+from .worker import Job, Kit, Piece, Reasons, Station, points_of
 
 HEARTBEAT = 0.2  # seconds between yields, at most the time of one point on one batch more
 
@@ -64,20 +65,23 @@ class Evaluator:
     calibration : like `data`, optional
         Training inputs for "recalibrate" (2048 of them are used); without them `data` is used and the results say so.
     compile : {"auto", True, False}
-        True runs the forward pass through ``torch.compile``; "auto" is False at present. Recorded in every result.
+        True puts what is computed at each point through ``torch.compile``, which takes half a minute the first time; "auto" is
+        False. Recorded in every result.
     grad : bool
         True for losses and models that differentiate inside their forward pass.
-    engine : {"auto", "recorded", "plain"} or mapping
+    engine : {"auto", "recorded", "modules", "plain"} or mapping
         How points are computed. "auto" records the forward pass as a graph of operations and computes once what the points
-        share, as long as this agrees with the plain forward pass (`fallback` says why where it does not); "plain" calls the
-        model at every point. ``provenance["engine"]`` of a result says what was chosen, and can be given here again.
+        share, as long as this agrees with the plain forward pass (`fallback` says why where it does not); "modules" calls the
+        model at every point and spares it the modules that lie before what moves; "plain" calls all of it.
+        ``provenance["engine"]`` of a result says what was chosen, and can be given here again.
     executor : concurrent.futures.Executor or dask.distributed.Client, optional
         Who computes the points: your pool of threads or (spawned) processes, or your cluster. Model and data travel now, once;
         a sweep sends its anchors once, then rows and batches. It is never resized or shut down. Default: this thread. Results
         are those of this thread, bit for bit at equal ``torch.get_num_threads()``: workers of a pool of processes get
         at most their share of the cores, threads and dask workers what you have set. Sums are entered in the same order;
-        what a broken pool leaves undone is measured here. ``provenance`` records all of it. Checkpoints that are read from
-        disk one by one (`measure_training`) and `observe` stay in this thread.
+        what a broken pool leaves undone is measured here. ``provenance`` records all of it. Where statistics are recalibrated,
+        each worker does so for the points that it measures on the first batch. Checkpoints that are read from disk one by one
+        (`measure_training`) and `observe` stay in this thread.
     name : str
         Which split the data are, as shown in results.
     seed : int
@@ -122,19 +126,22 @@ class Evaluator:
             raise ValueError(f"compile: 'auto', True or False, received {compile!r}")
         self.model, self.name, self.seed = model, name, seed
         self.device = find_device(device)
-        self.compiled = compile is True
+        chosen = Engine.of(engine, self.device)
+        self.compiled = compile is True or chosen.compile
+        chosen = replace(chosen, compile=self.compiled)
         self._samples = Samples(data, samples=samples, seed=seed, batch_size=batch_size, device=self.device)
         self._own_data = calibration is None
-        self._replica = Replica(model, forward, self.device, grad, self.compiled)
+        self._replica = Replica(model, forward, self.device, grad, self.compiled and chosen.program == "plain")
         output, target, order = self._replica.probe(snapshot(model), move(self._samples.batch(0), self.device))
         with self._replica.quiet():
             self._scorer = Scorer(loss, metrics, output, target, self._samples.size(0))
         self._scorer.check_labels(target)
-        self._recordings = Recordings(self._replica, self._scorer, Engine.of(engine, self.device))
+        self._recordings = Recordings(self._replica, self._scorer, chosen)
+        self._statistics = Statistics(self._replica, self._scorer, chosen)
         self._calibration = self._samples
         if calibration is not None and self.layout.statistics:
             self._calibration = calibration_of(calibration, self._samples, self._replica, snapshot(model), seed)
-        self._batchnorm = BatchNorm(batchnorm, self._replica, self._calibration, order)
+        self._batchnorm = BatchNorm(batchnorm, self._replica, self._calibration, order, self._statistics)
         given = (self._replica, self._scorer, self._samples, self._calibration, batchnorm, order, self._recordings.engine)
         self._crew = None if executor is None else Crew(executor, Kit(*given))
 
@@ -146,7 +153,7 @@ class Evaluator:
     @property
     def fallback(self) -> str:
         """Why the model is called at every point instead of its recorded forward pass; empty where it is not."""
-        return self._recordings.reason
+        return self._recordings.reason or (f"calibration: {self._batchnorm.fallback}" if self._batchnorm.fallback else "")
 
     @property
     def n(self) -> int:
@@ -214,19 +221,29 @@ class Evaluator:
         checked = [self.layout.check(anchor, "state") for anchor in anchors] if isinstance(anchors, (list, tuple)) else anchors
         return WeightFamily(self.layout, parsed, checked, self.layout.check(background, "background"))
 
-    def sweep(self, family: WeightFamily, rows: Any, *, reference: int | None = None, policy: str | None = None) -> Iterator[Sweep]:
+    def sweep(
+        self,
+        family: WeightFamily | Families,
+        rows: Any,
+        *,
+        reference: int | Sequence[int] | None = None,
+        policy: str | None = None,
+        order: Sequence[int] | None = None,
+    ) -> Iterator[Sweep]:
         """Yield sums of loss and metrics at rows of coefficients: after each batch, and at least every 0.2 seconds.
 
         Parameters
         ----------
-        family : WeightFamily
+        family : WeightFamily or Families
             Anchors in a list are combined on the device, batch by batch. Any other sequence (checkpoints on disk) is
-            visited point by point.
+            visited point by point. With an executor each part of a batch has its share of every family.
         rows : array_like, shape (K, number of anchors)
-        reference : int, optional
-            The row that paired differences are taken to.
+        reference : int or sequence of int, optional
+            The row that paired differences are taken to: one for all, or one for each row (then `order` has it before these).
         policy : str, optional
             BatchNorm policy in place of the evaluator's own.
+        order : sequence of int, optional
+            Every row number once, the reference first: in which order points are visited. Default: from coarse to fine.
 
         Yields
         ------
@@ -235,35 +252,36 @@ class Evaluator:
         """
         rows = np.asarray(rows, dtype=float)
         policy = policy or self._batchnorm.resolve(family.scope)
-        order = coarse_to_fine(len(rows), reference)
+        visited = coarse_to_fine(len(rows), reference) if order is None else list(order)  # type: ignore[arg-type]
         book = Book(self._scorer.names, len(rows), reference)
-        pieces, work = self._work(family, rows, order, policy)
+        pieces, total, work = self._work(family, rows, visited, policy)
         point_major = not isinstance(family.anchors, list)
         try:
-            yield from entered(pieces, book, self._samples, len(rows), work, HEARTBEAT, point_major)
+            yield from entered(pieces, book, self._samples, total, work, HEARTBEAT, point_major)
         finally:
             pieces.close()
 
     def _work(
-        self, family: WeightFamily, rows: np.ndarray, order: list[int], policy: str
-    ) -> tuple[Generator[Piece | None, None, None], dict[str, Any]]:
-        """Return the scores of a sweep, piece by piece, and who computes them."""
+        self, family: WeightFamily | Families, rows: np.ndarray, order: list[int], policy: str
+    ) -> tuple[Generator[Piece | None, None, None], int, dict[str, Any]]:
+        """Return the scores of a sweep, piece by piece, how much work that is, and who does it."""
 
         def here() -> Station:
-            given = (self._replica, self._batchnorm, self._scorer, self._recordings, family, rows, policy)
-            return Station(Points(*given), self._samples, self.device)
+            points = points_of(family, rows, policy, self._replica, self._batchnorm, self._scorer, self._recordings)
+            return Station(points, self._samples, self.device)
 
         batches, together = range(len(self._samples)), isinstance(family.anchors, list)
         if together and self._crew is not None:
-            job = Job(family.trimmed(), rows, order, policy, self._recordings.reason, set(self._recordings.checked))
-            shift = self._crew.shift(job, here, self._give_up)
-            return shift.pieces(), shift.about
+            reasons = Reasons.of(self._recordings, self._statistics)
+            checks = self._recordings.checks.copy(), self._statistics.checks.copy()
+            job = Job(family.trimmed(), rows, order, policy, reasons, checks)
+            shift = self._crew.shift(job, here, lambda found: found.tell(self._recordings, self._statistics))
+            # workers say nothing of how far they are in calibrating
+            return shift.pieces(), len(rows) * len(batches), shift.about
         station = here()
+        total = len(rows) * (len(batches) + station.points.steps)
         tiles = ((number, order) for number in batches) if together else ((number, [k]) for k in order for number in batches)
-        return (piece for tile in tiles for piece in station.pieces(*tile)), {"executor": "serial", "workers": 1}
-
-    def _give_up(self, reason: str) -> None:
-        self._recordings.reason = self._recordings.reason or reason
+        return (piece for tile in tiles for piece in station.pieces(*tile)), total, {"executor": "serial", "workers": 1}
 
     def provenance(self, family: WeightFamily, sweep: Sweep, *, policy: str | None = None) -> dict[str, Any]:
         """Return what it takes to repeat a measurement: data, weights, policy, numerics and versions."""
@@ -284,7 +302,7 @@ class Evaluator:
             "device": str(self.device),
             "batch_size": self._samples.batch_size,
             "compiled": self.compiled,
-            "engine": self._recordings.used,
+            "engine": self._recordings.used(policy),
             "threads": torch.get_num_threads(),
             **sweep.work,
             "data": self._samples.digest(sweep.batches),
@@ -296,5 +314,6 @@ class Evaluator:
 
     def updated(self, provenance: dict[str, Any], sweep: Sweep) -> dict[str, Any]:
         """Return provenance for more of the same sweep: the samples covered differ, and who has measured them."""
-        changed = {"n": sweep.n, "data": self._samples.digest(sweep.batches), "engine": self._recordings.used}
+        policy = "" if provenance["engine"]["program"] == "recorded" else "batch"  # given up once, it is not taken up again
+        changed = {"n": sweep.n, "data": self._samples.digest(sweep.batches), "engine": self._recordings.used(policy)}
         return {**provenance, **changed, **sweep.work}

@@ -19,7 +19,7 @@ import torch
 from .channels import channel_to
 from .remote import ExecutorError, Failure
 from .tiles import parts_of
-from .worker import Job, Kit, Piece, Reply, Station, Tile, unpacked
+from .worker import Job, Kit, Piece, Reasons, Reply, Station, Tile, unpacked
 
 _WAIT = 0.1  # seconds until whoever reads a sweep may drop it
 _REPLY = 32 * 2**20  # bytes of one answer, about
@@ -41,8 +41,8 @@ class Crew:
         self._samples, self._quantities = kit.samples, len(kit.scorer.names)
         self.proven = False  # whether any tile has come back
 
-    def shift(self, job: Job, here: Callable[[], Station], adopt: Callable[[str], None]) -> Shift:
-        """Return one sweep's work; `here` makes its points in this process, `adopt` is told why nothing could be recorded."""
+    def shift(self, job: Job, here: Callable[[], Station], adopt: Callable[[Reasons], None]) -> Shift:
+        """Return one sweep's work; `here` makes its points in this process, `adopt` is told why the fastest way is not taken."""
         return Shift(self, job, here, adopt)
 
     def tiles(self, rows: int, workers: int) -> list[Tile]:
@@ -62,7 +62,7 @@ class Crew:
 class Shift:
     """One sweep on the workers. `about` says who has done it, for the provenance of results."""
 
-    def __init__(self, crew: Crew, job: Job, here: Callable[[], Station], adopt: Callable[[str], None]):
+    def __init__(self, crew: Crew, job: Job, here: Callable[[], Station], adopt: Callable[[Reasons], None]):
         self._crew, self._channel, self._job, self._adopt = crew, crew.channel, job, adopt
         self._make_here = here
         self._station: Station | None = None
@@ -89,7 +89,7 @@ class Shift:
                     self._under_way.append((self._waiting.popleft(), None))
                 tile, future = self._under_way[0]
                 for piece in self._scores(tile, future):
-                    if piece is None:
+                    if piece is None or not piece.rows:  # waiting, or calibrating
                         yield None
                         continue
                     # a recording that one worker has given up cuts the rows in other groups there than elsewhere
@@ -100,7 +100,8 @@ class Shift:
                 self._under_way.popleft()
                 if tile.part == tile.parts - 1:
                     if left:
-                        yield from self._here().pieces(tile.number, [k for k in self._job.order if k in left])
+                        rest = self._here().pieces(tile.number, [k for k in self._job.order if k in left])
+                        yield from (piece if piece.rows else None for piece in rest)
                     left = set(self._job.order)
         finally:
             futures = [future for _, future in self._under_way if future is not None]
@@ -153,8 +154,7 @@ class Shift:
             )
         self._crew.proven = True
         self._crew.agree(tile.number, reply.digest)
-        if reply.reason:
-            self._adopt(reply.reason)
+        self._adopt(reply.reasons)
         self.about["threads"] = reply.threads
         if reply.buffers:
             self._buffers.update(unpacked(reply.buffers))

@@ -84,6 +84,35 @@ class WeightFamily:
         return WeightFamily(self.layout, self.scope, anchors, background)
 
 
+@dataclass(frozen=True)
+class Families:
+    """Several families of one model with the same anchors and background, measured in one pass over the samples.
+
+    Attributes
+    ----------
+    members : list of WeightFamily
+    sizes : list of int
+        How many rows each of them has; the rows of all stand one below the other.
+    """
+
+    members: list[WeightFamily]
+    sizes: list[int]
+
+    @property
+    def scope(self) -> Scope:
+        """What any of them moves."""
+        return Scope.parse([member.scope for member in self.members], self.members[0].layout)
+
+    @property
+    def anchors(self) -> Sequence[State]:
+        """The anchors of all."""
+        return self.members[0].anchors
+
+    def trimmed(self) -> Families:
+        """Return the same families without the weights of anchors that no row can ask for: less travels."""
+        return Families([member.trimmed() for member in self.members], self.sizes)
+
+
 def combine(parts: Sequence[tuple[float, Tensor]], like: Tensor) -> Tensor:
     """Return ``sum c * tensor`` over `parts`; zeros like `like` for an empty sum.
 

@@ -18,7 +18,7 @@ def entered(
     pieces: Iterable[Piece | None],
     book: Book,
     samples: Samples,
-    rows: int,
+    total: int,
     work: dict[str, Any],
     heartbeat: float,
     point_major: bool,
@@ -29,28 +29,35 @@ def entered(
     ----------
     pieces : iterable of Piece or None
         In order: batch by batch, or point by point where `point_major`. None where there is nothing new yet.
+    total : int
+        Work of the whole sweep: points times batches, and steps of their calibration.
     """
-    done, total, last = 0, rows * len(samples), time.monotonic()
+    done, last = 0, time.monotonic()
     complete = number = 0
     for piece in pieces:
+        measured = piece is not None and bool(piece.rows)
         if piece is not None:
             number = piece.number
-            book.note(piece.rows, piece.scores, piece.weights)
-            done += len(piece.rows)
-        ended, late = piece is not None and piece.last, time.monotonic() - last > heartbeat
-        size = samples.size(number)
-        # in later batches the points that come first would be ahead of the others
-        if ended or (late and number == 0 and not point_major):
-            book.enter(number, size)
+            done += len(piece.rows) + piece.steps
+            if piece.rows:
+                book.note(piece.rows, piece.scores, piece.weights)
+        if time.monotonic() - last > heartbeat and not (point_major and measured):
+            # in later batches the points that come first would be ahead of the others
+            if number == 0:
+                book.enter(number, samples.size(number))
+            n = samples.n if point_major else complete or samples.size(0)
+            yield Sweep(book.tallies, n, done / total, len(samples) if point_major else max(number, 1), work)
+            last = time.monotonic()
+        if piece is None or not piece.last:
+            continue
+        book.enter(number, samples.size(number))
         if point_major:
-            if ended and (late or number == len(samples) - 1):
+            if number == len(samples) - 1 or time.monotonic() - last > heartbeat:
                 yield Sweep(book.tallies, samples.n, done / total, len(samples), work)
                 last = time.monotonic()
             continue
-        if ended:
-            complete += size
-            book.forget(number)
-            number += 1
-        if ended or late:
-            yield Sweep(book.tallies, complete or size, done / total, max(number, 1), work)
-            last = time.monotonic()
+        complete += samples.size(number)
+        book.forget(number)
+        number += 1
+        yield Sweep(book.tallies, complete, done / total, number, work)
+        last = time.monotonic()

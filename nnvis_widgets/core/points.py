@@ -1,12 +1,14 @@
 """The points of one sweep: the weights and buffers of each row, and their scores on a batch.
 
 May import: torch, numpy, the rest of core except the evaluator. A recorded program computes them where there is one that agrees
-with the plain forward pass; else the plain forward pass does.
+with the plain forward pass; else the plain forward pass does, without the modules that all points of a batch share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,13 +16,18 @@ import torch
 from torch import Tensor
 
 from .batchnorm import BatchNorm
-from .family import WeightFamily
-from .program.program import Anchors, Program
-from .program.recordings import Recorded, Recordings, form_of
+from .calibration import Found
+from .family import Families, WeightFamily
+from .program.checks import agree
+from .program.modules import Modules
+from .program.program import Anchors, Program, Shared
+from .program.recordings import Recorded, Recordings, form_of, in_short
 from .replica import Replica
 from .scoring import Scorer
+from .tiles import in_groups, share
 
 _KEEP_BYTES = 128 * 2**20
+_CHECKS = 2  # batches: of the first one alone, a sample that leaves a layer silent says nothing of it
 
 
 class Points:
@@ -35,52 +42,109 @@ class Points:
         family: WeightFamily,
         rows: np.ndarray,
         policy: str,
+        shared: Shared | None = None,
     ):
+        self._shared = shared
         self._replica, self._batchnorm, self._scorer, self._recordings = replica, batchnorm, scorer, recordings
         self._family, self._rows, self._policy = family, rows, policy
         self._lazy = not isinstance(family.anchors, list)
         self._placed = family if self._lazy else family.on(replica.device, replica.dtypes)
         self._anchors: Anchors | None = None
         self._programs: dict[Any, Program | None] = {}
+        self._keys: dict[Program, Any] = {}
         self._now: Program | None = None
         self._unchecked = False
         self._batch: Any = None
-        self._n, self._checked = 0, False
+        self._n, self._checked, self._loaded = 0, False, False
         self._kept: dict[int, dict[str, Tensor]] = {}
         self._buffers: dict[int, dict[str, Tensor]] = {}
-        self._fixed_buffers = policy in ("none", "final")
+        self._fixed_buffers = policy in ("none", "final", "batch")
+        self._calibration = batchnorm.calibration(family, rows, self, shared) if policy == "recalibrate" else None
+        # checkpoints on disk are visited point by point, so no two points follow each other on one batch
+        spared = not self._lazy and not recordings.no_modules
+        self._modules = Modules(replica, {*family.scope.tensors, *batchnorm.moving(policy, family.scope)}) if spared else None
 
     def load(self, batch: Any, n: int) -> None:
-        """Take a batch of `n` samples that is on the device; what its points share is computed now."""
+        """Take a batch of `n` samples that is on the device."""
         self._batch, self._n, self._checked = batch, n, False
-        self._now = self._program(batch, n)
-        if self._now is not None:
-            self._check_labels(self._now.target_in(batch))
-            with torch.inference_mode(), self._replica.exact():
-                self._now.load(batch)
+        self._now, self._loaded = None, False
+        self.unload()
+
+    def unload(self) -> None:
+        """Let go of what modules have given for the batch: with many families, that of each would add up."""
+        if self._modules is not None:
+            self._modules.forget()
 
     @property
-    def together(self) -> int:
-        """How many rows of the loaded batch are best asked for at once."""
+    def steps(self) -> int:
+        """Work of calibrating one point, in batches."""
+        return self._calibration.steps if self._calibration else 0
+
+    @property
+    def _together(self) -> int:
+        """How many rows of the loaded batch are computed in one call."""
         return 1 if self._now is None else self._now.together
+
+    def groups(self, ks: Sequence[int], part: int = 0, parts: int = 1) -> Iterator[tuple[Sequence[int], int]]:
+        """Yield the rows in order, in groups that are best asked for at once of the loaded batch, and the work done before.
+
+        Without rows it is work towards the next ones: steps of their calibration. One of several parts consists of groups of
+        the whole, since rows that are computed together share their last bits.
+        """
+        groups = self._grouped(ks)
+        if parts > 1:
+            # which operations move, and so how many rows go together, is known once a row has been calibrated
+            yield from self._calibrating(share(ks, part, parts)[:1] or ks[:1])
+            self._share()
+            groups = list(share([few for some in groups for few in in_groups(some, self._together)], part, parts))
+            for some in self._grouped([k for few in groups for k in few]):
+                yield from self._calibrating(some)
+        for some in groups:
+            yield from self._calibrating(some)
+            self._share()
+            for few in in_groups(some, self._together):
+                yield few, 0
+
+    def _grouped(self, ks: Sequence[int]) -> list[Sequence[int]]:
+        return [ks] if self._calibration is None else self._calibration.groups(ks)
+
+    def _calibrating(self, ks: Sequence[int]) -> Iterator[tuple[Sequence[int], int]]:
+        for steps in () if self._calibration is None else self._calibration.run(ks):
+            yield (), steps
+
+    def _share(self) -> None:
+        """Compute what the points of the loaded batch share, once the first of them have been calibrated."""
+        if self._loaded:
+            return
+        self._loaded = True
+        self._now = self._program(self._batch, self._n)
+        if self._now is not None:
+            self._unchecked = self._recordings.checks[self._keys[self._now]] < _CHECKS
+            self._check_labels(self._now.target_in(self._batch))
+            try:
+                with torch.inference_mode(), self._replica.exact():
+                    self._now.load(self._batch)
+            except (RuntimeError, NotImplementedError) as error:
+                self._give_up(error)
 
     def scores(self, ks: Sequence[int]) -> tuple[list[Tensor], Tensor | None]:
         """Return the loss and the metrics of the loaded batch at some rows, (rows, n) or (rows,), and its samples' weights."""
+        self._share()
         if self._unchecked:
-            self._check(ks[0])
+            self._check(ks)
         if self._now is not None:
             return self._recorded(ks), self._now.sample_weights
-        several = [self._plain(k) for k in ks]
+        several = [self._by_modules(k) for k in ks]
         return [torch.stack(values) for values in zip(*(scores for scores, _ in several), strict=True)], several[0][1]
 
-    def calibrated(self, ks: Sequence[int]) -> dict[int, dict[str, Tensor]]:
-        """Return the recalibrated buffers of those of the rows that have been measured; they are dear, and can be shared."""
-        return {k: self._buffers[k] for k in ks if k in self._buffers} if self._policy == "recalibrate" else {}
+    def calibrated(self, ks: Sequence[int]) -> dict[int, Found]:
+        """Return the recalibrated statistics of those of the rows that have them; they are dear, and can be shared."""
+        return {} if self._calibration is None else self._calibration.given(ks)
 
-    def adopt(self, buffers: Mapping[int, Mapping[str, Tensor]]) -> None:
-        """Take recalibrated buffers that another worker has found."""
-        for k, named in buffers.items():
-            self._buffers[k] = {name: buffer.to(self._replica.device) for name, buffer in named.items()}
+    def adopt(self, statistics: Mapping[int, Found]) -> None:
+        """Take recalibrated statistics that another worker has found."""
+        if self._calibration is not None:
+            self._calibration.adopt(statistics)
 
     def _check_labels(self, target: Any) -> None:
         if target is not None and not self._checked:
@@ -89,23 +153,22 @@ class Points:
 
     # ---- weights and buffers of a row
 
-    def _moving(self, k: int, program: Program) -> dict[str, Tensor]:
+    def moving(self, k: int, program: Program) -> dict[str, Tensor]:
         """Return the moving weights that the suffix needs at a row."""
         names = program.weights
         if not names:
             return {}
         if self._anchors is None:
-            parameters = self._parameters(k)
+            parameters = self.parameters(k)
             return {name: parameters[name].to(self._replica.dtypes[name]) for name in names}
-        if k in self._kept:
-            return self._kept[k]
-        weights = {name: self._anchors.weight(name, k) for name in names}
+        kept = self._kept.get(k, {})
+        weights = {name: kept[name] if name in kept else self._anchors.weight(name, k) for name in names}
         size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
         if size * len(self._rows) <= _KEEP_BYTES:
-            self._kept[k] = weights
+            self._kept[k] = {**kept, **weights}
         return weights
 
-    def _parameters(self, k: int) -> dict[str, Tensor]:
+    def parameters(self, k: int) -> dict[str, Tensor]:
         """Return every parameter of the model at a row, on the device."""
         if self._lazy and k in self._kept:
             return self._kept[k]
@@ -117,28 +180,35 @@ class Points:
         return parameters
 
     def _buffers_at(self, k: int) -> dict[str, Tensor]:
+        if self._calibration:
+            return self._calibration.buffers(k)
         key = 0 if self._fixed_buffers else k
         if key not in self._buffers:
             if self._lazy:
                 self._buffers.clear()
-            parameters = {} if self._fixed_buffers else self._parameters(k)
-            self._buffers[key] = self._batchnorm.buffers(self._policy, self._family, self._rows[k], parameters)
+            self._buffers[key] = self._batchnorm.buffers(self._policy, self._family, self._rows[k])
         return self._buffers[key]
 
-    def _moving_buffers(self) -> list[str]:
-        if self._fixed_buffers:
-            return []
-        return list(self._replica.buffer_names if self._policy == "stored" else self._replica.layout.statistics)
-
-    # ---- two ways to the scores
+    # ---- three ways to the scores
 
     def _recorded(self, ks: Sequence[int]) -> list[Tensor]:
         assert self._now is not None
         with torch.inference_mode(), self._replica.exact():
-            return self._now.scores(ks, self._moving(ks[0], self._now), self._buffers_at(ks[0]))
+            return self._now.scores(ks, self.moving(ks[0], self._now), self._buffers_at(ks[0]))
 
-    def _plain(self, k: int) -> tuple[list[Tensor], Tensor | None]:
-        output, target = self._batchnorm.outputs(self._policy, self._parameters(k), self._buffers_at(k), self._batch)
+    def _by_modules(self, k: int) -> tuple[list[Tensor], Tensor | None]:
+        if self._modules is None:
+            return self._plain(k)
+        scores = self._modules.scores(partial(self._plain, k))
+        if self._modules.done:
+            self._recordings.no_modules = self._recordings.no_modules or self._modules.reason
+            self._modules = None
+        return scores
+
+    def _plain(self, k: int, during: AbstractContextManager | None = None) -> tuple[list[Tensor], Tensor | None]:
+        parameters, buffers = self.parameters(k), self._buffers_at(k)
+        with during or nullcontext():
+            output, target = self._batchnorm.outputs(self._policy, parameters, buffers, self._batch)
         self._check_labels(target)  # before a loss sees labels that it cannot take
         with self._replica.quiet():
             return self._scorer(output, target, self._n), self._scorer.weights(target)
@@ -152,51 +222,123 @@ class Points:
             self._programs[form] = None if recorded is None else self._built(recorded, form)
         return self._programs[form]
 
-    def _built(self, recorded: Recorded, form: Any) -> Program | None:
-        engine = self._recordings.engine
+    def build(self, recorded: Recorded, buffers: Mapping[str, Tensor], moving_buffers: Sequence[str] = ()) -> Program:
+        """Return the program of a recorded pass for this family."""
+        engine, dtypes = self._recordings.engine, self._replica.dtypes
         if self._anchors is None and not self._lazy:
             with torch.inference_mode():
-                self._anchors = Anchors(self._placed, self._rows, self._replica.dtypes, engine.channels_last)
-        dtypes = self._replica.dtypes
-        program = Program(
+                self._anchors = Anchors(self._placed, self._rows, dtypes, engine.channels_last)
+        return Program(
             recorded,
             self._anchors,
             {name: self._placed.background[name].to(self._replica.device, dtype) for name, dtype in dtypes.items()},
-            self._replica.buffers(self._family.background),
+            buffers,
             moving_weights=list(self._family.scope.tensors) if self._lazy else (),
-            moving_buffers=self._moving_buffers(),
+            moving_buffers=moving_buffers,
             engine=engine,
+            shared=self._shared,
         )
-        self._unchecked = (form, program.outline) not in self._recordings.checked
-        self._recordings.checked.add((form, program.outline))
+
+    def _built(self, recorded: Recorded, form: Any) -> Program | None:
+        calibration = self._calibration
+        program = self.build(
+            recorded,
+            self._replica.buffers(self._family.background) if calibration is None else calibration.common,
+            self._batchnorm.moving(self._policy, self._family.scope) if calibration is None else calibration.moving,
+        )
+        self._keys[program] = form, program.outline
         return program
 
-    def _check(self, first: int) -> None:
+    def _check(self, ready: Sequence[int]) -> None:
         """Compare the program with the plain forward pass, at a stored state and between; give it up where they differ."""
         assert self._now is not None
         self._unchecked = False
-        used = np.count_nonzero(self._rows, axis=1)
+        self._recordings.checks[self._keys[self._now]] += 1
         # checkpoints on disk are read once, in the order of the sweep
-        rows = [first] if self._lazy else list(dict.fromkeys([int(used.argmin()), int(used.argmax())]))
+        there = ready[:1] if self._lazy else self._calibration.found if self._calibration else range(len(self._rows))
+        used = [np.count_nonzero(self._rows[k]) for k in there]
+        rows = list(dict.fromkeys([there[int(np.argmin(used))], there[int(np.argmax(used))]]))
         theirs = [self._plain(k)[0] for k in rows]
-        mine = [self._recorded(ks) for ks in ([rows] if self.together > 1 else [[k] for k in rows])]
+        try:
+            mine = [self._recorded(ks) for ks in ([rows] if self._now.together > 1 else [[k] for k in rows])]
+        except (RuntimeError, NotImplementedError) as error:
+            self._give_up(error)
+            return
+        eps = max(torch.finfo(d).eps for d in self._replica.dtypes.values() if d.is_floating_point or d.is_complex)
         for q, name in enumerate(self._scorer.names):
-            if not _agree(torch.cat([scores[q] for scores in mine]), torch.stack([scores[q] for scores in theirs])):
-                self._recordings.reason = f"recorded, it gives other values of {name!r} than the plain forward pass"
-                self._now = None
-                self._programs.clear()
+            if not agree(torch.cat([scores[q] for scores in mine]), torch.stack([scores[q] for scores in theirs]), eps):
+                self._give_up(f"recorded, it gives other values of {name!r} than the plain forward pass")
                 return
 
+    def _give_up(self, why: str | Exception) -> None:
+        """Use no recording from now on; an operation may refuse the memory format, or the tensors, that a recording gives it."""
+        if isinstance(why, torch.OutOfMemoryError):
+            raise why
+        self._recordings.reason = why if isinstance(why, str) else f"recorded, it does not run ({in_short(why)})"
+        self._now, self._unchecked = None, False
+        self._programs.clear()
 
-def _agree(mine: Tensor, theirs: Tensor) -> bool:
-    """Return whether two vectors of scores are the same up to rounding; whole numbers may differ in a tie or two."""
-    if mine.shape != theirs.shape:
-        return False
-    one, other = mine.double(), theirs.double()
-    if bool((other == other.round()).all() and (one == one.round()).all()):
-        return int((one != other).sum()) <= 1 + one.numel() // 50
-    # accumulated over a deep network, the rounding of single operations grows by a few orders of magnitude
-    tolerance = 2e3 * torch.finfo(theirs.dtype if theirs.dtype.is_floating_point else torch.float32).eps
-    finite = other[torch.isfinite(other)]
-    scale = float(finite.abs().max()) if finite.numel() else 1.0
-    return torch.allclose(one, other, rtol=tolerance, atol=tolerance * (scale or 1.0), equal_nan=True)
+
+class ManyPoints:
+    """The points of several families, one below the other: what they share of a batch is computed once."""
+
+    def __init__(self, families: Families, make: Callable[[WeightFamily, slice, Shared], Points]):
+        ends = np.cumsum(families.sizes)
+        self._starts = ends - families.sizes
+        self._of = np.repeat(np.arange(len(ends)), families.sizes)
+        shared = Shared()
+        self._members = [
+            make(family, slice(end - size, end), shared)
+            for family, end, size in zip(families.members, ends, families.sizes, strict=True)
+        ]
+        self._loaded = -1
+        self._batch: Any = None
+        self._n = 0
+
+    def load(self, batch: Any, n: int) -> None:
+        """Take a batch of `n` samples that is on the device."""
+        self._batch, self._n, self._loaded = batch, n, -1
+
+    @property
+    def steps(self) -> int:
+        """Work of calibrating one point, in batches."""
+        return self._members[0].steps
+
+    def groups(self, ks: Sequence[int], part: int = 0, parts: int = 1) -> Iterator[tuple[Sequence[int], int]]:
+        """Yield the rows family by family, as `Points.groups` does; a part has its share of every family."""
+        of = self._of[list(ks)]
+        for member in dict.fromkeys(of.tolist()):
+            self._members[member].load(self._batch, self._n)
+            self._loaded = member
+            start = int(self._starts[member])
+            own = [k - start for k, m in zip(ks, of, strict=True) if m == member]
+            for group, steps in self._members[member].groups(own, part, parts):
+                yield [k + start for k in group], steps
+            self._members[member].unload()
+
+    def scores(self, ks: Sequence[int]) -> tuple[list[Tensor], Tensor | None]:
+        """Return the scores of a group, as `Points.scores` does."""
+        member = int(self._of[ks[0]])
+        if member != self._loaded:
+            self._members[member].load(self._batch, self._n)
+            self._loaded = member
+        return self._members[member].scores([k - int(self._starts[member]) for k in ks])
+
+    def calibrated(self, ks: Sequence[int]) -> dict[int, Found]:
+        """Return the recalibrated statistics of rows, as `Points.calibrated` does."""
+        found: dict[int, Found] = {}
+        for start, own, member in self._split(ks):
+            found.update({k + start: named for k, named in member.calibrated(own).items()})
+        return found
+
+    def adopt(self, statistics: Mapping[int, Found]) -> None:
+        """Take recalibrated statistics, as `Points.adopt` does."""
+        for start, own, member in self._split(list(statistics)):
+            member.adopt({k: statistics[k + start] for k in own})
+
+    def _split(self, ks: Sequence[int]) -> Iterator[tuple[int, list[int], Points]]:
+        """Yield each family's first row, its own numbers of the rows, and its points."""
+        for number, (start, member) in enumerate(zip(self._starts.tolist(), self._members, strict=True)):
+            own = [k - start for k in ks if self._of[k] == number]
+            if own:
+                yield start, own, member

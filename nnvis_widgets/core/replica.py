@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from .data import DataError, leaves, move
 from .exact import exact_kernels
-from .states import Layout, StateError, raw_bytes, unwrap
+from .states import Layout, StateError, raw_bytes, refuse_split, unwrap
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
 
@@ -39,7 +39,7 @@ class Replica:
     def __init__(self, model: nn.Module, forward: Forward | None, device: torch.device, grad: bool, compiled: bool = False):
         model = unwrap(model)
         self.layout = Layout.of(model)
-        _refuse_split(model)
+        refuse_split(model)
         try:
             replica = copy.deepcopy(model)
         except RuntimeError as error:
@@ -55,8 +55,7 @@ class Replica:
         # weights are put into one module for the time of a call: two threads in it would mix theirs up
         self._lock = threading.RLock()
         self._written: frozenset[str] = frozenset()
-        self.grad = grad
-        self._compiled = compiled
+        self.grad, self.compiled = grad, compiled
         self._call = torch.compile(self._plain_call) if compiled else self._plain_call
         self.norms = {
             name: module
@@ -66,6 +65,7 @@ class Replica:
         self._statistics = frozenset(
             f"model.{name}.{tail}" for name in self.norms for tail in ("running_mean", "running_var", "num_batches_tracked")
         )
+        self._calls = dict.fromkeys(self.norms, 1)
         # without running statistics a BatchNorm normalises by the measured batch, in eval mode too
         self.untracked = any(isinstance(m, _BatchNorm) and m.running_mean is None for m in self._model.modules())
         self.dtypes = {name: p.dtype for name, p in self._model.named_parameters()}
@@ -73,8 +73,8 @@ class Replica:
         self._buffers = {name: b.dtype for name, b in self._model.named_buffers() if name in persistent}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        given = (self._model, self._caller._forward, self.device, self.grad, self._compiled)
-        return _remade, (given, self._written, self._caller.output_is)
+        given = (self._model, self._caller._forward, self.device, self.grad, self.compiled)
+        return _remade, (given, self._written, self._caller.output_is, self._calls)
 
     def twin(self) -> Replica:
         """Return a copy for another thread, which must not share the module that weights are put into."""
@@ -85,6 +85,17 @@ class Replica:
     def buffer_names(self) -> Collection[str]:
         """Names of the buffers that a state holds, each once."""
         return self._buffers.keys()
+
+    @property
+    def written(self) -> Collection[str]:
+        """Names of the parameters and buffers that a forward pass writes into."""
+        return self._written
+
+    @contextmanager
+    def alone(self) -> Iterator[nn.Module]:
+        """Yield the module that every pass goes through, which holds the model as "model", while no other thread calls it."""
+        with self._lock:
+            yield self._caller
 
     @property
     def output_is(self) -> str:
@@ -113,7 +124,7 @@ class Replica:
 
     def batch_statistics(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batch: Any) -> tuple[Any, Any]:
         """Return outputs and targets with the normalisation layers using the batch's own mean and variance."""
-        with self._training(None):
+        with self.training(None):
             return self(parameters, {name: b.clone() for name, b in buffers.items()}, batch)
 
     def recalibrated(
@@ -123,16 +134,39 @@ class Replica:
 
         The same number as ``torch.optim.swa_utils.update_bn`` leaves in a model.
         """
+        *_, fresh = self.recalibrating(parameters, buffers, batches)
+        return fresh
+
+    def recalibrating(
+        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batches: Iterable[Any]
+    ) -> Iterator[dict[str, Tensor]]:
+        """Yield the buffers of `recalibrated` as they are after each batch, always the same tensors."""
         fresh = {name: buffer.clone() for name, buffer in buffers.items()}
         for name in self.norms:
             fresh[f"{name}.running_mean"].zero_()
             fresh[f"{name}.running_var"].fill_(1)
             if f"{name}.num_batches_tracked" in fresh:
                 fresh[f"{name}.num_batches_tracked"].zero_()
-        for number, batch in enumerate(batches, 1):
-            with self._training(1.0 / number):
+        for number, batch in enumerate(batches):
+            with self.training(1.0 / (number + 1)), self._counting(number):
                 self(parameters, fresh, move(batch, self.device))
-        return fresh
+            yield fresh
+
+    @contextmanager
+    def _counting(self, passes: int) -> Iterator[None]:
+        """Let the layers that one pass enters several times average over all of their inputs."""
+        uses = {norm: passes * self._calls[name] for name, norm in self.norms.items() if self._calls[name] > 1}
+
+        def count(norm: Any, _inputs: Any) -> None:
+            uses[norm] += 1
+            norm.momentum = 1.0 / uses[norm]
+
+        hooks = [norm.register_forward_pre_hook(count) for norm in uses]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def call_order(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batch: Any) -> list[str]:
         """Return module names in the order in which one forward pass enters them, repeats included."""
@@ -150,6 +184,7 @@ class Replica:
         finally:
             for hook in hooks:
                 hook.remove()
+        self._calls = {name: order.count(name) for name in self.norms}
         # a forward pass that counts its calls in a buffer, or renormalises a weight, would write into the user's states
         self._written = frozenset(name for name, tensor in given.items() if raw_bytes(tensor) != raw_bytes(before[name]))
         return order
@@ -190,7 +225,7 @@ class Replica:
         )
 
     @contextmanager
-    def _training(self, momentum: float | None) -> Iterator[None]:
+    def training(self, momentum: float | None) -> Iterator[None]:
         """Let the normalisation layers use, and with a momentum collect, the statistics of the batch."""
         with self._lock:
             kept = {name: norm.momentum for name, norm in self.norms.items()}
@@ -215,10 +250,10 @@ class Replica:
         return exact_kernels() if self.device.type == "cuda" else nullcontext()
 
 
-def _remade(given: tuple[Any, ...], written: frozenset[str], output_is: str) -> Replica:
+def _remade(given: tuple[Any, ...], written: frozenset[str], output_is: str, calls: dict[str, int]) -> Replica:
     # without a probe: that reads torch's global random state, which the user's own thread may be drawing from
     replica = Replica(*given)
-    replica._written, replica._caller.output_is = written, output_is
+    replica._written, replica._caller.output_is, replica._calls = written, output_is, calls
     return replica
 
 
@@ -285,15 +320,3 @@ def _tensor(output: Any) -> Any:
     if isinstance(output, (tuple, list)) and len(output) == 1:
         return _tensor(output[0])
     return output
-
-
-def _refuse_split(model: nn.Module) -> None:
-    devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
-    if any(device.type == "meta" for device in devices):
-        raise StateError("model: some of its weights are on the meta device and have no values: load them first")
-    if len(devices) > 1:
-        raise StateError(
-            f"model: its weights lie on {len(devices)} devices ({', '.join(sorted(map(str, devices)))}); move it to one"
-        )
-    if not any(True for _ in model.parameters()):
-        raise StateError("model: it has no parameters")

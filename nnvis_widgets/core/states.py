@@ -104,6 +104,16 @@ def snapshot(model: nn.Module) -> dict[str, Tensor]:
     return state
 
 
+def copied(state: State, device: str | torch.device | None = None) -> dict[str, Tensor]:
+    """Return a state in memory of its own; names that are tied share one tensor, as they did."""
+    copies: dict[tuple, Tensor] = {}
+    for tensor in state.values():
+        key = same_memory(tensor)
+        if key not in copies:
+            copies[key] = tensor.detach().to(device or tensor.device, copy=True)
+    return {name: copies[same_memory(tensor)] for name, tensor in state.items()}
+
+
 def digest(state: State | Iterable[tuple[str, Tensor]]) -> str:
     """Return 32 hexadecimal digits that identify names, shapes, types and every bit of the tensors."""
     total = hashlib.blake2b(digest_size=16)
@@ -259,3 +269,16 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 def _running_statistics(buffers: Mapping[str, Any]) -> dict[str, str]:
     kinds = {"running_mean": "mean", "running_var": "var"}
     return {name: kinds[tail] for name in buffers if (tail := name.rpartition(".")[2]) in kinds}
+
+
+def refuse_split(model: nn.Module) -> None:
+    """Refuse a model whose weights have no values, lie on several devices, or are none."""
+    devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
+    if any(device.type == "meta" for device in devices):
+        raise StateError("model: some of its weights are on the meta device and have no values: load them first")
+    if len(devices) > 1:
+        raise StateError(
+            f"model: its weights lie on {len(devices)} devices ({', '.join(sorted(map(str, devices)))}); move it to one"
+        )
+    if not any(True for _ in model.parameters()):
+        raise StateError("model: it has no parameters")

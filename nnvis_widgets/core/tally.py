@@ -97,12 +97,20 @@ class Sweep:
 
 
 class Book:
-    """The tallies of several quantities over the same points, entered batch by batch."""
+    """The tallies of several quantities over the same points, entered batch by batch.
 
-    def __init__(self, names: Sequence[str], points: int, reference: int | None):
+    Parameters
+    ----------
+    names : sequence of str
+    points : int
+    reference : int, sequence of int, or None
+        The point that paired differences are taken to: one for all points, or one for each.
+    """
+
+    def __init__(self, names: Sequence[str], points: int, reference: int | Sequence[int] | None):
         self.tallies = {name: Tally(points) for name in names}
-        self._reference = reference
-        self._paired: dict[int, list[np.ndarray]] = {}
+        self._reference = None if reference is None else np.broadcast_to(np.asarray(reference, dtype=int), (points,))
+        self._kept: dict[int, dict[tuple[int, int], np.ndarray]] = {}
         self._pending: list[tuple[list[int], list[Tensor]]] = []
         self._weights: Tensor | None = None
 
@@ -115,7 +123,7 @@ class Book:
         self._weights = weights
 
     def enter(self, batch: int, size: int) -> None:
-        """Add what was noted of a batch of `size` samples; the reference point must be among a batch's first entries."""
+        """Add what was noted of a batch of `size` samples; a point is entered with or after the one it is compared with."""
         if not self._pending:
             return
         rows = np.array([point for points, _ in self._pending for point in points])
@@ -125,11 +133,21 @@ class Book:
             if q == 0 and self._weights is not None:
                 weights = self._weights.to("cpu", torch.float64).numpy()
             values = values.reshape(len(rows), -1)
-            if self._reference in rows:
-                self._paired.setdefault(batch, []).append(values[list(rows).index(self._reference)])
-            tally.add(values, weights, None if self._reference is None else self._paired[batch][q], rows)
+            tally.add(values, weights, self._compared(batch, q, rows, values), rows)
         self._pending.clear()
 
+    def _compared(self, batch: int, quantity: int, rows: np.ndarray, values: np.ndarray) -> np.ndarray | None:
+        """Return the values of the point that each row is compared with: one for all, (m,), or one each, (rows, m)."""
+        if self._reference is None:
+            return None
+        kept = self._kept.setdefault(batch, {})
+        wanted = self._reference[rows]
+        kept.update({(quantity, int(rows[i])): values[i] for i in np.flatnonzero(rows == wanted)})
+        different = np.unique(wanted)
+        if len(different) == 1:
+            return kept[quantity, int(different[0])]
+        return np.stack([kept[quantity, int(reference)] for reference in wanted])
+
     def forget(self, batch: int) -> None:
-        """Drop the reference point's values of a batch that is complete."""
-        self._paired.pop(batch, None)
+        """Drop what was kept for comparison of a batch that is complete."""
+        self._kept.pop(batch, None)

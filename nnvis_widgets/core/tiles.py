@@ -1,9 +1,13 @@
-"""The order in which points are visited.
+"""The order in which points are visited, how many at a time, and how they are shared out.
 
 May import: numpy.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
 
 _BUSY = 0.8  # share of the time that all workers should have something to do
 
@@ -27,7 +31,49 @@ def coarse_to_fine(points: int, first: int | None = None) -> list[int]:
     return [k for k in order if 0 <= k < points]
 
 
-def in_groups(points: list[int], size: int) -> list[list[int]]:
+def nested_grids(height: int, width: int, center: tuple[int, int] = (0, 0)) -> list[int]:
+    """Return the cells 0..height*width-1 of a grid, row by row numbered, so that coarse grids come first.
+
+    A coarse grid has every 16th, 8th, 4th, ... row and column, counted from the row and column of `center`, so each holds the
+    one before: of 33 x 33 cells around the middle 3 x 3, 5 x 5, 9 x 9, 17 x 17. Within a grid, from the centre outwards.
+
+    Examples
+    --------
+    >>> nested_grids(3, 3, (1, 1))[:5]
+    [4, 1, 3, 5, 7]
+    """
+    rows, columns = np.indices((height, width)) - np.array(center)[:, None, None]
+    step = 1
+    while 2 * step < max(height, width):
+        step *= 2
+    order: dict[int, None] = {}
+    while step:
+        on = np.flatnonzero((rows % step == 0) & (columns % step == 0))
+        far = rows.reshape(-1)[on] ** 2 + columns.reshape(-1)[on] ** 2
+        order.update(dict.fromkeys(on[np.argsort(far, kind="stable")].tolist()))
+        step //= 2
+    return list(order)
+
+
+def in_growing_groups(points: Sequence[int], first: int) -> list[Sequence[int]]:
+    """Return the points in order, in lists that double in size.
+
+    What the points of a list share is computed as often as there are lists: ``log2(K / first)`` times for K points, while
+    the first list, and with it a first picture, is done soon.
+
+    Examples
+    --------
+    >>> in_growing_groups([0, 6, 3, 1, 5, 2, 4], 2)
+    [[0, 6], [3, 1, 5, 2], [4]]
+    """
+    groups = []
+    while points:
+        groups.append(points[:first])
+        points, first = points[first:], 2 * first
+    return groups
+
+
+def in_groups(points: Sequence[int], size: int) -> list[Sequence[int]]:
     """Return the points in order, in lists of at most `size`.
 
     Examples
@@ -38,7 +84,7 @@ def in_groups(points: list[int], size: int) -> list[list[int]]:
     return [points[first : first + size] for first in range(0, len(points), size)]
 
 
-def share(things: list, part: int, parts: int) -> list:
+def share(things: Sequence, part: int, parts: int) -> Sequence:
     """Return one of `parts` neighbouring shares of nearly one length; empty where there are fewer things.
 
     Examples

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import pickle
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,12 +19,13 @@ from torch import Tensor
 
 from .batchnorm import BatchNorm
 from .data import Samples, move
-from .family import WeightFamily
-from .points import Points
+from .family import Families, WeightFamily
+from .points import ManyPoints, Points
+from .program.program import Shared
 from .program.recordings import Engine, Recordings
+from .program.statistics import Statistics
 from .replica import Replica
 from .scoring import Scorer
-from .tiles import in_groups, share
 
 
 class Stopped(Exception):
@@ -32,32 +34,54 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Piece:
-    """Scores of some rows on a batch; `last` where it completes the tile, which for a sweep's own loop is the batch."""
+    """Scores of some rows on a batch; `last` where it completes the tile, which for a sweep's own loop is the batch.
+
+    Without rows it is work towards the next ones: `steps` of their calibration.
+    """
 
     number: int
-    rows: list[int]
+    rows: Sequence[int]
     scores: list[Tensor]
     weights: Tensor | None
     last: bool
+    steps: int = 0
 
 
 class Station:
-    """The points of one sweep in one thread; a batch is loaded once, however many tiles it is cut into."""
+    """The points of one sweep in one thread; a batch is loaded once, however many parts it is cut into."""
 
-    def __init__(self, points: Points, samples: Samples, device: torch.device):
+    def __init__(self, points: Points | ManyPoints, samples: Samples, device: torch.device):
         self.points, self._samples, self._device = points, samples, device
         self._loaded: int | None = None
 
     def pieces(self, number: int, rows: Sequence[int], part: int = 0, parts: int = 1) -> Iterator[Piece]:
         """Yield the scores of batch `number` at a part of the rows, as many at a time as are best computed together."""
-        if self._loaded != number:
+        if parts == 1 or self._loaded != number:
             self._loaded = None
             self.points.load(move(self._samples.batch(number), self._device), self._samples.size(number))
             self._loaded = number
-        # rows computed together share their last bits: a part is made of whole groups
-        groups = share(in_groups(list(rows), self.points.together), part, parts)
-        for place, some in enumerate(groups, 1):
-            yield Piece(number, some, *self.points.scores(some), last=place == len(groups))
+        left: set[int] = set(rows) if parts == 1 else set()  # of a part nobody asks where it ends
+        for some, steps in self.points.groups(rows, part, parts):
+            left.difference_update(some)
+            scores, weights = self.points.scores(some) if some else ([], None)
+            yield Piece(number, some, scores, weights, bool(some) and not left, steps)
+
+
+def points_of(
+    family: WeightFamily | Families,
+    rows: np.ndarray,
+    policy: str,
+    replica: Replica,
+    batchnorm: BatchNorm,
+    scorer: Scorer,
+    recordings: Recordings,
+) -> Points | ManyPoints:
+    """Return the points of a family's rows, or of several families' rows, one below the other."""
+
+    def make(one: WeightFamily, own: slice, shared: Shared | None = None) -> Points:
+        return Points(replica, batchnorm, scorer, recordings, one, rows[own], policy, shared)
+
+    return ManyPoints(family, make) if isinstance(family, Families) else make(family, slice(None))
 
 
 @dataclass(eq=False)
@@ -86,16 +110,36 @@ class Kit:
         vars(self).update(state, benches=threading.local())
 
 
+@dataclass(frozen=True)
+class Reasons:
+    """Why points are computed in slower ways than they might be; empty where they are not."""
+
+    recordings: str = ""
+    modules: str = ""
+    statistics: str = ""
+
+    @classmethod
+    def of(cls, recordings: Recordings, statistics: Statistics) -> Reasons:
+        """Return what is known by now."""
+        return cls(recordings.reason, recordings.no_modules, statistics.reason)
+
+    def tell(self, recordings: Recordings, statistics: Statistics) -> None:
+        """Let others know, who need not find it out again."""
+        recordings.reason = recordings.reason or self.recordings
+        recordings.no_modules = recordings.no_modules or self.modules
+        statistics.reason = statistics.reason or self.statistics
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
     """One sweep: weights, rows of coefficients in the order in which they are visited, and what is known of the recordings."""
 
-    family: WeightFamily
+    family: WeightFamily | Families
     rows: np.ndarray
     order: list[int]
     policy: str
-    reason: str
-    checked: set[Any]
+    reasons: Reasons
+    checks: tuple[Counter[Any], Counter[Any]]
 
 
 class Bench:
@@ -104,17 +148,20 @@ class Bench:
     def __init__(self, kit: Kit):
         self._kit, self._replica = kit, kit.replica.twin()
         self.recordings = Recordings(self._replica, kit.scorer, kit.engine)
-        self._batchnorm = BatchNorm(kit.policy, self._replica, kit.calibration, kit.order)
+        self.statistics = Statistics(self._replica, kit.scorer, kit.engine)
+        self._batchnorm = BatchNorm(kit.policy, self._replica, kit.calibration, kit.order, self.statistics)
         self._latest: tuple[Job, Station] | None = None
 
     def station(self, job: Job) -> Station:
         """Return the points of a sweep; those of the one before are dropped."""
         if self._latest is None or self._latest[0] is not job:
             self._latest = None
-            self.recordings.reason = self.recordings.reason or job.reason
-            self.recordings.checked |= job.checked
+            job.reasons.tell(self.recordings, self.statistics)
+            self.recordings.checks |= job.checks[0]
+            self.statistics.checks |= job.checks[1]
             kit, instruments = self._kit, (self._replica, self._batchnorm, self._kit.scorer, self.recordings)
-            self._latest = job, Station(Points(*instruments, job.family, job.rows, job.policy), kit.samples, self._replica.device)
+            points = points_of(job.family, job.rows, job.policy, *instruments)
+            self._latest = job, Station(points, kit.samples, self._replica.device)
         return self._latest[1]
 
 
@@ -137,18 +184,17 @@ class Reply:
     weights : ndarray or None
     digest : str
         Of the samples that were read.
-    reason : str
-        Why the forward pass is not recorded.
+    reasons : Reasons
     threads : int
         torch's threads.
     buffers : bytes
-        Recalibrated buffers of the rows, packed; of the first batch only.
+        Recalibrated statistics of the rows, packed; of the first batch only.
     """
 
     pieces: list[tuple[list[int], list[np.ndarray]]]
     weights: np.ndarray | None
     digest: str
-    reason: str
+    reasons: Reasons
     threads: int
     buffers: bytes
 
@@ -169,8 +215,9 @@ def compute(kit: Kit, job: Job, buffers: Any, tile: Tile, stopped: Callable[[], 
     pieces: list[tuple[list[int], list[np.ndarray]]] = []
     weights = None
     for piece in station.pieces(tile.number, job.order, tile.part, tile.parts):
-        pieces.append((piece.rows, [_array(scores) for scores in piece.scores]))
-        weights = piece.weights
+        if piece.rows:
+            pieces.append((list(piece.rows), [_array(scores) for scores in piece.scores]))
+            weights = piece.weights
         if stopped():
             raise Stopped
     found = station.points.calibrated([k for rows, _ in pieces for k in rows]) if not tile.number else {}
@@ -178,7 +225,7 @@ def compute(kit: Kit, job: Job, buffers: Any, tile: Tile, stopped: Callable[[], 
         pieces,
         None if weights is None else _array(weights),
         kit.samples.digest_of(tile.number),
-        bench.recordings.reason,
+        Reasons.of(bench.recordings, bench.statistics),
         torch.get_num_threads(),
         packed(found) if found else b"",
     )

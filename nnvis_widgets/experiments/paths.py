@@ -1,4 +1,4 @@
-"""Loss and metrics along paths through weight space, and at the recorded checkpoints.
+"""Loss and metrics along paths through weight space.
 
 May import: core, results, numpy. A path is a family whose anchors are its checkpoints; the rows are its basis at each alpha.
 """
@@ -6,17 +6,20 @@ May import: core, results, numpy. A path is a family whose anchors are its check
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from ..core.distances import distances
-from ..core.evaluator import Evaluator, Sweep
-from ..core.family import LagrangePath, WeightFamily, check_alphas, check_states
+from ..core.evaluator import Evaluator
+from ..core.family import Families, LagrangePath, WeightFamily, check_alphas, check_states
 from ..core.scope import Scope
-from ..core.states import RunLike, State, check_run, digest
+from ..core.states import State
+from ..core.tiles import coarse_to_fine
 from ..results import PathResult
+from .shared import answer, arrays, check_evaluator
 
 MODEL_ALPHAS = (0.0, 1.0)
 ELEMENT_ALPHAS = (-0.5, 1.5)
@@ -38,56 +41,100 @@ def iter_path(
     yielded stays a valid result over its `n` samples. Parameters, errors: see `measure_path`.
     """
     # not itself a generator function: bad input is refused when it is called, not at the first step
-    _check_evaluator(evaluator)
+    check_evaluator(evaluator)
     if not isinstance(path, LagrangePath):
         raise TypeError(f"path: a LinearPath, QuadraticPath or LagrangePath, received {type(path).__name__}")
+    plan = _plan(evaluator, [path], scope, alphas, background)
+    together = Scope.parse([plan.family.scope, *compared], evaluator.layout)
+    return (next(iter(results.values())) for results in _measured(evaluator, [plan], evaluator.policy(together)))
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """One curve to be: where its points are among the rows of its plan, and what is known before anything is measured."""
+
+    rows: np.ndarray
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Several paths at one scope, as rows of one family; rows that they share are measured once."""
+
+    family: WeightFamily
+    rows: np.ndarray
+    reference: np.ndarray
+    order: list[int]
+    curves: list[_Curve]
+
+
+def _plan(evaluator: Evaluator, paths: Sequence[LagrangePath], scope: Any, alphas: Any, background: State | None) -> _Plan:
     parsed = Scope.parse(scope, evaluator.layout)
-    states = check_states(evaluator.layout, path.states, "state")
+    anchors: dict[int, State] = {id(state): state for path in paths for state in path.states}
+    states = check_states(evaluator.layout, list(anchors.values()), "state")
+    column = {key: k for k, key in enumerate(anchors)}
     if alphas is None:
         low, high = ELEMENT_ALPHAS if parsed.level == "element" else MODEL_ALPHAS
         alphas = np.linspace(low, high, POINTS)
-    grid = check_alphas(alphas, path.positions)
-    rows = np.array([path.coefficients(alpha) for alpha in [*grid, 1.0]])
-    family = evaluator.family(parsed, states, states[-1] if background is None else background)
-    middle = parsed.take(states[1]) if len(states) == 3 else None
-    moved = distances(parsed.take(states[0]), parsed.take(states[-1]), middle)
-    about = {
+    found: dict[bytes, int] = {}
+    rows: list[np.ndarray] = []
+
+    def number(path: LagrangePath, alpha: float) -> int:
+        row = np.zeros(len(states))
+        np.add.at(row, [column[id(state)] for state in path.states], path.coefficients(alpha))
+        if row.tobytes() not in found:
+            found[row.tobytes()] = len(rows)
+            rows.append(row)
+        return found[row.tobytes()]
+
+    curves, orders, compared = [], [], {}
+    for path in paths:
+        grid = check_alphas(alphas, path.positions)
+        at = np.array([number(path, alpha) for alpha in grid])
+        end = number(path, 1.0)
+        compared.update(dict.fromkeys([*at.tolist(), end], end))
+        orders.append([end, *at[coarse_to_fine(len(grid))].tolist()])
+        curves.append(_Curve(at, {"alphas": grid, **_about(path, parsed, [states[column[id(s)]] for s in path.states])}))
+    last = states[column[id(paths[0].states[-1])]]
+    family = evaluator.family(parsed, states, last if background is None else background)
+    # the ends first, which all differences are taken to; then a point of each path in turn, so that all curves appear together
+    turns = [k for turn in zip_longest(*orders) for k in turn if k is not None]
+    order = list(dict.fromkeys([path_order[0] for path_order in orders] + turns))
+    return _Plan(family, np.array(rows), np.array([compared[k] for k in range(len(rows))]), order, curves)
+
+
+def _about(path: LagrangePath, scope: Scope, states: Sequence[State]) -> dict[str, Any]:
+    middle = scope.take(states[1]) if len(states) == 3 else None
+    moved = distances(scope.take(states[0]), scope.take(states[-1]), middle)
+    return {
         "kind": path.kind,
-        "scope": parsed.name,
+        "scope": scope.name,
         "distance": moved["distance"],
         "relative_distance": moved["relative_distance"],
         "rho": moved.get("rho", np.nan),
         "eta": moved.get("eta", np.nan),
         "positions": np.array(path.positions),
     }
-    together = Scope.parse([parsed, *compared], evaluator.layout)
-    return _results(evaluator, family, rows, grid, about, evaluator.policy(together))
 
 
-def _results(
-    evaluator: Evaluator, family: WeightFamily, rows: np.ndarray, grid: np.ndarray, about: dict[str, Any], policy: str
-) -> Iterator[PathResult]:
-    at_end = np.flatnonzero(grid == 1.0)
-    reference = int(at_end[0]) if len(at_end) else len(grid)
-    rows = rows[: len(grid)] if len(at_end) else rows
-    keep = slice(0, len(grid))
-    provenance: dict[str, Any] | None = None
-    for sweep in evaluator.sweep(family, rows, reference=reference, policy=policy):
-        provenance = evaluator.updated(provenance, sweep) if provenance else evaluator.provenance(family, sweep, policy=policy)
-        yield PathResult(alphas=grid, provenance=provenance, n=sweep.n, fraction=sweep.fraction, **_arrays(sweep, keep), **about)
-
-
-def _arrays(sweep: Sweep, keep: slice | np.ndarray) -> dict[str, Any]:
-    metrics = {name: tally for name, tally in sweep.tallies.items() if name != "loss"}
-    loss = sweep.tallies["loss"]
-    return {
-        "loss": loss.mean[keep],
-        "loss_se": loss.se[keep],
-        "diff_se": loss.diff_se[keep],
-        "metrics": {name: tally.mean[keep] for name, tally in metrics.items()},
-        "metrics_se": {name: tally.se[keep] for name, tally in metrics.items()},
-        "metrics_diff_se": {name: tally.diff_se[keep] for name, tally in metrics.items()},
-    }
+def _measured(evaluator: Evaluator, plans: list[_Plan], policy: str) -> Iterator[dict[tuple[str, str], PathResult]]:
+    """Yield the curves of all plans, by scope and kind, from one pass over the samples."""
+    starts = np.cumsum([0, *(len(plan.rows) for plan in plans)])
+    family = plans[0].family if len(plans) == 1 else Families([p.family for p in plans], [len(p.rows) for p in plans])
+    rows = np.concatenate([plan.rows for plan in plans])
+    reference = np.concatenate([plan.reference + start for plan, start in zip(plans, starts, strict=False)])
+    order = [int(k + start) for plan, start in zip(plans, starts, strict=False) for k in plan.order]
+    known: list[dict[str, Any]] = []
+    for sweep in evaluator.sweep(family, rows, reference=reference.tolist(), policy=policy, order=order):
+        if not known:
+            known = [evaluator.provenance(plan.family, sweep, policy=policy) for plan in plans]
+        results = {}
+        for plan, start, provenance in zip(plans, starts, known, strict=False):
+            about: dict[str, Any] = {"provenance": evaluator.updated(provenance, sweep), "n": sweep.n, "fraction": sweep.fraction}
+            for curve in plan.curves:
+                key = (curve.about["scope"], curve.about["kind"])
+                results[key] = PathResult(**arrays(sweep, curve.rows + start), **about, **curve.about)
+        yield results
 
 
 def measure_path(
@@ -129,116 +176,67 @@ def measure_path(
     -----
     Linear: Goodfellow, Vinyals and Saxe (2015). Layer by layer and quadratic: Nemcova (2021).
     """
-    return _last(iter_path(evaluator, path, alphas, scope=scope, background=background, compared=compared))
+    return answer(iter_path(evaluator, path, alphas, scope=scope, background=background, compared=compared))
 
 
 def iter_paths(
-    evaluator: Evaluator, path: LagrangePath, scopes: Sequence[Any], alphas: Any = None, *, background: State | None = None
-) -> Iterator[dict[str, PathResult]]:
-    """Yield the paths of several scopes, by scope name, growing as each one is measured; the last is complete.
+    evaluator: Evaluator,
+    path: LagrangePath | Sequence[LagrangePath],
+    scopes: Sequence[Any],
+    alphas: Any = None,
+    *,
+    background: State | None = None,
+) -> Iterator[dict[Any, PathResult]]:
+    """Yield the paths of several scopes, growing as they are measured; the last one yielded is complete.
 
-    Parameters and errors: see `measure_path`; every scope is checked before the first is measured.
-    """
-    scopes = list(scopes)
-    generators = [iter_path(evaluator, path, alphas, scope=scope, background=background, compared=scopes) for scope in scopes]
-    if not generators:
-        raise ValueError("scopes: at least one, received an empty list")
-
-    def run() -> Iterator[dict[str, PathResult]]:
-        done: dict[str, PathResult] = {}
-        for generator in generators:
-            for result in generator:
-                done[result.scope] = result
-                yield dict(done)
-
-    return run()
-
-
-def iter_training(evaluator: Evaluator, run: RunLike) -> Iterator[PathResult]:
-    """Yield partial results of `measure_training`: checkpoint by checkpoint, those to come NaN."""
-    _check_evaluator(evaluator)
-    anchors = _Checkpoints(evaluator, check_run(run))
-    last = anchors[len(run) - 1]
-    epochs = np.array(run.epochs, dtype=float)
-    span = epochs[-1] - epochs[0]
-    family = WeightFamily(evaluator.layout, Scope.parse(None, evaluator.layout), anchors, last)
-    moved = distances(family.scope.take(anchors[0]), family.scope.take(last))
-
-    def results() -> Iterator[PathResult]:
-        provenance = None
-        for sweep in evaluator.sweep(family, np.eye(len(run)), reference=len(run) - 1, policy="stored"):
-            provenance = provenance or evaluator.provenance(family, sweep, policy="stored")
-            arrays = _arrays(sweep, slice(None))
-            partly = sweep.tallies["loss"].batches < sweep.batches
-            for entry in arrays.values():
-                for values in entry.values() if isinstance(entry, dict) else [entry]:
-                    values[partly] = np.nan
-            yield PathResult(
-                alphas=(epochs - epochs[0]) / span if span else np.zeros(len(run)),
-                epochs=epochs,
-                kind="training",
-                scope="model",
-                distance=moved["distance"],
-                relative_distance=moved["relative_distance"],
-                positions=np.array([]),
-                n=sweep.n,
-                fraction=sweep.fraction,
-                provenance={**provenance, "weights": anchors.digests()},
-                **arrays,
-            )
-
-    return results()
-
-
-def measure_training(evaluator: Evaluator, run: RunLike) -> PathResult:
-    """Return loss and metrics of every recorded checkpoint on the evaluator's own samples, each with its own buffers.
+    What can be shared is: several paths at a scope take one sweep, and all single weights together one pass over the samples.
 
     Parameters
     ----------
     evaluator : Evaluator
-    run : Run
-        Checkpoints are read one by one.
-
-    Returns
-    -------
-    PathResult
-        Of kind "training": ``epochs``, and ``alphas`` = share of the epochs that had passed.
+    path : LagrangePath, or a sequence of these
+        Of several paths (the linear and the quadratic one), each result stands under (scope name, kind); of a single one
+        under the scope's name.
+    scopes : sequence of scopes
+        All are checked before the first is measured.
+    alphas, background
+        See `measure_path`.
     """
-    return _last(iter_training(evaluator, run))
+    check_evaluator(evaluator)
+    single = isinstance(path, LagrangePath)
+    paths: list[LagrangePath] = [path] if isinstance(path, LagrangePath) else list(path)
+    if not paths or not all(isinstance(one, LagrangePath) for one in paths) or len({one.kind for one in paths}) < len(paths):
+        raise ValueError(f"path: a path, or several of different kinds; received {path!r}")
+    plans = [_plan(evaluator, paths, scope, alphas, background) for scope in scopes]
+    if not plans:
+        raise ValueError("scopes: at least one, received an empty list")
+    policy = evaluator.policy(Scope.parse([plan.family.scope for plan in plans], evaluator.layout))
+    weights = [plan for plan in plans if plan.family.scope.level == "element"]
+    passes = [*([plan] for plan in plans if plan not in weights), *([weights] if weights else [])]
+
+    def run() -> Iterator[dict[Any, PathResult]]:
+        done: dict[tuple[str, str], PathResult] = {}
+        for together in passes:
+            for results in _measured(evaluator, together, policy):
+                done.update(results)
+                shown = _in_order(done, plans)
+                yield {scope: result for (scope, _), result in shown.items()} if single else shown
+
+    return run()
 
 
-class _Checkpoints(Sequence):
-    """The states of a run as anchors, each read and checked when it is needed."""
-
-    def __init__(self, evaluator: Evaluator, run: RunLike):
-        if len(run) < 1:
-            raise ValueError("run: it holds no checkpoints")
-        self._evaluator, self._run = evaluator, run
-        self._digests = [""] * len(run)
-        self._last: tuple[int, dict[str, Tensor]] | None = None
-
-    def __len__(self) -> int:
-        return len(self._run)
-
-    def __getitem__(self, index):
-        # one is kept: the weights and the buffers of a point are asked for one after the other
-        if self._last is None or self._last[0] != index:
-            state = self._evaluator.layout.check(self._run[index].state, f"checkpoint {index} of the run")
-            self._digests[index] = self._digests[index] or digest(state)
-            self._last = (index, state)
-        return self._last[1]
-
-    def digests(self) -> list[str]:
-        """Return the digest of each checkpoint that has been read; "" for those to come."""
-        return list(self._digests)
+def _in_order(done: dict[tuple[str, str], PathResult], plans: list[_Plan]) -> dict[tuple[str, str], PathResult]:
+    keys = ((curve.about["scope"], curve.about["kind"]) for plan in plans for curve in plan.curves)
+    return {key: done[key] for key in keys if key in done}
 
 
-def _check_evaluator(evaluator: Any) -> None:
-    if not isinstance(evaluator, Evaluator):
-        raise TypeError(f"evaluator: the first argument is an nv.Evaluator(model, data), received {type(evaluator).__name__}")
-
-
-def _last(results: Iterator[PathResult]) -> PathResult:
-    for result in results:
-        final = result
-    return final
+def measure_paths(
+    evaluator: Evaluator,
+    path: LagrangePath | Sequence[LagrangePath],
+    scopes: Sequence[Any],
+    alphas: Any = None,
+    *,
+    background: State | None = None,
+) -> dict[Any, PathResult]:
+    """Return the paths of several scopes: by scope name, or by (scope name, kind) for several paths. See `iter_paths`."""
+    return answer(iter_paths(evaluator, path, scopes, alphas, background=background))

@@ -6,5 +6,18 @@ May import: store, numpy. Importing any of them registers all, so that `load` kn
 from .base import Measurement, Result, ResultSet, caption, load
 from .movement import MovementTable
 from .path import COLOURS, LINES, PathResult
+from .surface import SurfaceResult, Trajectory
 
-__all__ = ["COLOURS", "LINES", "Measurement", "MovementTable", "PathResult", "Result", "ResultSet", "caption", "load"]
+__all__ = [
+    "COLOURS",
+    "LINES",
+    "Measurement",
+    "MovementTable",
+    "PathResult",
+    "Result",
+    "ResultSet",
+    "SurfaceResult",
+    "Trajectory",
+    "caption",
+    "load",
+]

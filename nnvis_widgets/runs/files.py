@@ -1,19 +1,21 @@
 """Reading states from files that ``torch.save`` wrote, without running what a pickle may hold.
 
-May import: torch, core.states.
+May import: torch, core.states, core.pieces.
 """
 
 from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..core.pieces import Piece, cut
 from ..core.states import State, StateError, plain_names
 
 
@@ -21,10 +23,14 @@ class RunError(ValueError):
     """A run that cannot be read, or that does not hold what was asked of it."""
 
 
-def read_state(file: Path, key: str | None) -> State:
-    """Return the state_dict in a file: the entry `key`, the file itself, or its only entry that is one."""
+def read_state(file: Path, key: str | None, mmap: bool = False) -> State:
+    """Return the state_dict in a file: the entry `key`, the file itself, or its only entry that is one.
+
+    With `mmap` tensors are read when they are used, where the file is of a kind that allows it.
+    """
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        mmap = mmap and zipfile.is_zipfile(file)  # those of torch before 1.6 are no archives
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{file} cannot be read with torch.load(weights_only=True): {_reason(error)}") from error
     if key is not None:
@@ -40,6 +46,12 @@ def read_state(file: Path, key: str | None) -> State:
         there = ", ".join(map(repr, entries)) if entries else type(content).__name__
         raise RunError(f"{file} is no state_dict; it holds {there}. Name the entry with key=")
     return plain_names(inside[0])
+
+
+def read_pieces(file: Path, key: str | None, wanted: Sequence[Piece]) -> list[Tensor]:
+    """Return pieces of the tensors in a file, without reading the rest where the file is of a kind that allows it."""
+    # copies: a tensor that is left in a mapped file changes, or crashes, with the file
+    return [piece.clone() for piece in cut(read_state(file, key, mmap=True), wanted)]
 
 
 def _reason(error: Exception) -> str:

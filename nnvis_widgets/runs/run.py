@@ -1,6 +1,6 @@
 """Reading a training run: checkpoints that stay on disk until they are asked for.
 
-May import: torch, numpy, core.states, store.
+May import: torch, numpy, core.states, core.pieces, store.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from torch import Tensor
 
 from .. import store
 from ..core.distances import distances
-from ..core.states import Layout, State, digest, plain_names, same_memory
-from .files import RunError, read_state
+from ..core.pieces import Piece, cut
+from ..core.states import Layout, State, copied, digest, plain_names, same_memory
+from .files import RunError, read_pieces, read_state
 
 INDEX = "run.json"
+Read = Callable[[], State]
+Pieces = Callable[[Sequence[Piece]], list[Tensor]]
 
 
 class Checkpoint:
@@ -38,15 +41,21 @@ class Checkpoint:
         Read from disk at each use.
     """
 
-    def __init__(self, index: int, epoch: float, step: int | None, metrics: Mapping[str, float], read: Callable[[], State]):
+    def __init__(
+        self, index: int, epoch: float, step: int | None, metrics: Mapping[str, float], read: Read, pieces: Pieces | None = None
+    ):
         self.index, self.epoch, self.step, self.metrics = index, epoch, step, dict(metrics)
-        self._read = read
+        self._read, self._pieces = read, pieces
         self._digest: str | None = None
 
     @property
     def state(self) -> dict[str, Tensor]:
         """The weights and buffers, read from disk at each use."""
         return dict(self._read())
+
+    def pieces(self, wanted: Sequence[Piece]) -> list[Tensor]:
+        """Return neighbouring elements of some tensors as vectors, without reading the rest of a file."""
+        return cut(self._read(), wanted) if self._pieces is None else self._pieces(wanted)
 
     @property
     def digest(self) -> str:
@@ -100,17 +109,21 @@ class Run(Sequence):
         index = store.read_json(folder / INDEX)
         aliases: dict[str, str] = index["aliases"]
 
-        def reader(file: str) -> Callable[[], State]:
+        def reader(file: str) -> Read:
             def read() -> State:
                 state = store.read_tensors(folder / file)
                 return {**state, **{alias: state[name] for alias, name in aliases.items()}}
 
             return read
 
+        def pieces(file: str) -> Pieces:
+            tensors = store.TensorFile(folder / file)
+            return lambda wanted: tensors.pieces([piece._replace(name=aliases.get(piece.name, piece.name)) for piece in wanted])
+
         entries = index["checkpoints"]
         epochs = _fill_epochs([entry["epoch"] for entry in entries])
         checkpoints = [
-            Checkpoint(i, epoch, entry["step"], _numbers(entry["metrics"]), reader(entry["file"]))
+            Checkpoint(i, epoch, entry["step"], _numbers(entry["metrics"]), reader(entry["file"]), pieces(entry["file"]))
             for i, (entry, epoch) in enumerate(zip(entries, epochs, strict=True))
         ]
         return cls(checkpoints, str(folder), index["parameters"])
@@ -140,7 +153,7 @@ class Run(Sequence):
         _refuse_live(states, layout)
         for number, state in enumerate(named[1:], 1):
             layout.check(state, f"states[{number}]")
-        copies = [_copied(state) for state in named]
+        copies = [copied(state) for state in named]
         return cls(_listed([partial(dict, state) for state in copies], epochs, metrics), f"{len(named)} states in memory")
 
     @classmethod
@@ -163,7 +176,9 @@ class Run(Sequence):
         for file in files:
             if not file.is_file():
                 raise RunError(f"paths: no file {file}")
-        return cls(_listed([partial(read_state, file, key) for file in files], epochs, None), f"{len(files)} checkpoint files")
+        pieces = [partial(read_pieces, file, key) for file in files]
+        listed = _listed([partial(read_state, file, key) for file in files], epochs, None, pieces)
+        return cls(listed, f"{len(files)} checkpoint files")
 
     def __len__(self) -> int:
         return len(self._checkpoints)
@@ -233,7 +248,7 @@ class Run(Sequence):
 
 
 def _listed(
-    readers: Sequence[Callable[[], State]], epochs: Sequence[float] | None, metrics: Mapping[str, Sequence[float]] | None
+    readers: Sequence[Read], epochs: Sequence[float] | None, metrics: Mapping[str, Sequence[float]] | None, pieces: Any = None
 ) -> list[Checkpoint]:
     count = len(readers)
     numbers = list(range(count)) if epochs is None else [float(e) for e in epochs]
@@ -243,17 +258,8 @@ def _listed(
         if len(values) != count:
             raise RunError(f"metrics: {name!r} has {len(values)} values for {count} states")
     rows = [{name: float(values[i]) for name, values in (metrics or {}).items()} for i in range(count)]
-    return [Checkpoint(i, float(numbers[i]), None, rows[i], read) for i, read in enumerate(readers)]
-
-
-def _copied(state: State) -> dict[str, Tensor]:
-    """Return a state in memory of its own; names that are tied share one tensor, as they did."""
-    copies: dict[tuple, Tensor] = {}
-    for tensor in state.values():
-        key = same_memory(tensor)
-        if key not in copies:
-            copies[key] = tensor.detach().clone()
-    return {name: copies[same_memory(tensor)] for name, tensor in state.items()}
+    parts = [None] * count if pieces is None else pieces
+    return [Checkpoint(i, float(numbers[i]), None, rows[i], read, parts[i]) for i, read in enumerate(readers)]
 
 
 def _refuse_live(states: Sequence[State], layout: Layout) -> None:

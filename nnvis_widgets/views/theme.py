@@ -28,7 +28,9 @@ _STYLE = """
 .nnvis .nnvis-legend, .nnvis .nnvis-state, .nnvis .nnvis-small, .nnvis .nnvis-read, .nnvis .nnvis-error { height: auto; }
 .nnvis .nnvis-legend span.item { display: inline-block; margin-right: 14px; white-space: nowrap; }
 .nnvis .nnvis-read { font-variant-numeric: tabular-nums; }
-.nnvis .nnvis-read b { margin-right: 12px; }
+.nnvis .nnvis-read b { margin-right: 8px; }
+.nnvis .nnvis-read span.item { display: inline-block; margin-right: 10px; }
+.nnvis .nnvis-range .widget-readout { min-width: 96px; }
 .nnvis select { font-family: var(--jp-code-font-family, monospace); font-size: 12px; }
 .nnvis .bqplot text.axislabel { font-size: 12px; }
 .nnvis .bqplot .axis path, .nnvis .bqplot .axis line { stroke: var(--jp-content-font-color3); }

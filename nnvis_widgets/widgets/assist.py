@@ -39,17 +39,33 @@ function render({ model, el }) {
     }
     if (plots) plots.setAttribute("aria-label", model.get("summary"));
   };
+  // the sliders' own Home and End go to the ends that they were made with; one step away from the present end, an arrow
+  // does the rest as for any other key
+  const toTheEnd = (event) => {
+    const handle = event.target, slider = handle.closest(".noUi-target")?.noUiSlider;
+    if (!slider || !["Home", "End"].includes(event.key)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const { range, step } = slider.options, home = event.key === "Home";
+    slider.setHandle(+handle.dataset.handle, home ? range.min + step : range.max - step);
+    handle.dispatchEvent(new KeyboardEvent("keydown", { key: home ? "ArrowLeft" : "ArrowRight", bubbles: true, cancelable: true }));
+  };
   const say = () => { el.textContent = model.get("summary"); name(); };
   model.on("change:summary", say);
   const watch = new MutationObserver(name);
+  let home = null;
   const start = () => {
-    const home = root();
+    home = root();
     if (!home) return setTimeout(start, 100);
     watch.observe(home, { childList: true, subtree: true });
+    home.addEventListener("keydown", toTheEnd, true);
     say();
   };
   start();
-  return () => watch.disconnect();
+  return () => {
+    watch.disconnect();
+    home?.removeEventListener("keydown", toTheEnd, true);
+  };
 }
 export default { render };
 """

@@ -5,8 +5,10 @@ May import: core.scope, views, ipywidgets.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ import traitlets
 
 from ..core.scope import Scope, movable_layers
 from ..results import ResultSet, load
+from .path_sliders import AlphaSlider, RangeSlider
 from .weight_picker import WeightPicker
 
 if TYPE_CHECKING:
@@ -72,20 +75,51 @@ class PathControls:
         self._list_title = _title("Layers: weights, distance, relative")
         return [self._list_title, self.search, self.layers]
 
-    def _entries(self) -> list[tuple[str, str | None]]:
-        explorer, study = self._explorer, self._explorer.study
-        assert study is not None
-        rows: list[tuple[str, str | None]] = []
-        for layer, names in movable_layers(study.layout).items():
+    def _rows(self) -> list[tuple[str, str]]:
+        """Return labels and scopes of the layers, each followed by its tensors when it has several."""
+        assert self._explorer.study is not None
+        rows = []
+        for layer, names in movable_layers(self._explorer.study.layout).items():
             rows.append((layer, layer))
             rows += [(f"  {name.removeprefix(f'{layer}.')}", name) for name in names] if len(names) > 1 else []
+        return rows
+
+    def _list_distances(self) -> None:
+        """Put how far each scope has moved into the list; in a thread where there is a loop, for ResNets take a second or two."""
+        study, ends, rows = self._explorer.study, self._explorer.ends, self._rows()
+        assert study is not None
+
+        def measure() -> list[dict[str, float]]:
+            return [study.movement(scope, ends) for _, scope in rows]
+
+        def arrived(measured: asyncio.Future) -> None:
+            # of checkpoints that are no longer chosen, or for a list that is closed
+            if measured.cancelled() or self._explorer._closed or ends != self._explorer.ends:
+                return
+            if error := measured.exception():
+                self._explorer.status.say(error)
+            else:
+                self._all_entries = self._entries(rows, measured.result())
+                self._list_layers()
+
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._all_entries = self._entries(rows, measure())
+        else:
+            self._all_entries = self._entries(rows, [None] * len(rows))
+            loop.run_in_executor(None, measure).add_done_callback(arrived)
+
+    def _entries(self, rows: list[tuple[str, str]], moves: Sequence[dict[str, float] | None]) -> list[tuple[str, str | None]]:
+        study = self._explorer.study
+        assert study is not None
         width = max(len(label) for label, _ in rows)
-        entries = []
-        for label, scope in rows:
-            moved = study.movement(scope, explorer.ends)
-            share = f"{moved['relative_distance']:7.0%}" if moved["relative_distance"] < 100 else "       "
+        entries: list[tuple[str, str | None]] = []
+        for (label, scope), moved in zip(rows, moves, strict=True):
             count = Scope.parse(scope, study.layout).count(study.layout)
-            entries.append((f"{label:<{width}} {count:>9,} {moved['distance']:8.3g} {share}".replace(" ", "\u00a0"), scope))
+            far = "..." if moved is None else f"{moved['distance']:.3g}"
+            share = f"{moved['relative_distance']:.0%}" if moved is not None and moved["relative_distance"] < 100 else ""
+            entries.append((f"{label:<{width}} {count:>9,} {far:>8} {share:>7}".replace(" ", "\u00a0"), scope))
         return entries
 
     def _list_layers(self) -> None:
@@ -130,13 +164,7 @@ class PathControls:
             [("rest of the model: end", "final"), ("rest of the model: start", "initial")], "nnvis-background"
         )
         traitlets.link((explorer, "background"), (self.background, "value"))
-        self.range = widgets.FloatRangeSlider(
-            min=-1.0, max=2.0, step=0.05, value=explorer.alpha_range, description="alpha", continuous_update=False,
-            readout_format=".2f", layout=_wide(), style={"description_width": "40px"},
-        ).add_class("nnvis-range")  # fmt: skip
-        explorer.observe(self._follow_range, "alpha_range")
-        self._follow_range(None)
-        self.range.observe(lambda change: setattr(explorer, "alpha_range", change.new), "value")
+        self.range = RangeSlider(explorer)
         self.points = widgets.BoundedIntText(
             min=2, max=1001, description="points", layout=_wide(), style={"description_width": "40px"}
         )
@@ -149,23 +177,11 @@ class PathControls:
         three = widgets.VBox(list(self.ends.values()), layout=_wide())
         return [_title("Path"), three, self.range, half, self.background, self.split]
 
-    def _follow_range(self, _change: Any) -> None:
-        low, high = self._explorer.alpha_range
-        with self.range.hold_trait_notifications():
-            self.range.min, self.range.max = min(self.range.min, low), max(self.range.max, high)
-            self.range.value = (low, high)
-
     # ---- what is seen
 
     def _cursor(self) -> widgets.HBox:
         explorer = self._explorer
-        self.alpha = widgets.FloatSlider(
-            min=explorer.alpha_range[0], max=explorer.alpha_range[1], step=0.01, value=explorer.alpha, description="alpha",
-            readout_format=".2f", layout=widgets.Layout(flex="1 1 300px"), style={"description_width": "40px"},
-        ).add_class("nnvis-alpha")  # fmt: skip
-        explorer.observe(self._follow_alpha, ["alpha", "alpha_range"])
-        self._follow_alpha(None)
-        self.alpha.observe(lambda change: setattr(explorer, "alpha", round(change.new, 10)), "value")
+        self.alpha = AlphaSlider(explorer)
         self.zoom = widgets.ToggleButton(description="Zoom", icon="search-plus", layout=widgets.Layout(width="90px"),
                                          tooltip="drag the plots, zoom with the wheel").add_class("nnvis-zoom")  # fmt: skip
         self.zoom.observe(lambda change: explorer.zoom(change.new), "value")
@@ -176,17 +192,6 @@ class PathControls:
             [self.alpha, self.zoom, reset, pin, unpin],
             layout=widgets.Layout(flex_flow="row wrap", align_items="center", width="100%"),
         )
-
-    def _follow_alpha(self, _change: Any) -> None:
-        explorer = self._explorer
-        low, high = explorer.alpha_range
-        low, high = min(low, explorer.alpha), max(high, explorer.alpha)
-        with self.alpha.hold_trait_notifications():
-            if low > self.alpha.max:
-                self.alpha.max, self.alpha.min = high, low
-            else:
-                self.alpha.min, self.alpha.max = low, high
-            self.alpha.value = explorer.alpha
 
     def _display(self) -> widgets.Widget:
         explorer = self._explorer
@@ -221,7 +226,7 @@ class PathControls:
 
     def _files(self) -> widgets.Widget:
         self.save = _button("Save", "download", self._offer, "nnvis-save")
-        self.open = widgets.FileUpload(accept=".safetensors", description="Open", layout=widgets.Layout(width="90px"))
+        self.open = widgets.FileUpload(accept=".safetensors", description="Open", layout=widgets.Layout(width="110px"))
         self.open.add_class("nnvis-open").observe(self._opened, "value")
         self.link = widgets.HTML().add_class("nnvis-download")
         return widgets.VBox([widgets.HBox([self.save, self.open]), self.link])
@@ -258,7 +263,7 @@ class PathControls:
     def _follow(self, change: Any) -> None:
         explorer = self._explorer
         if change is None or change.name in ("start", "mid", "end"):
-            self._all_entries = self._entries()
+            self._list_distances()
         if change is None or change.name in ("scope", "level", "start", "mid", "end"):
             self._list_layers()
             shown = None if explorer.level != "model" else "none"

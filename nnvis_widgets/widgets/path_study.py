@@ -16,7 +16,8 @@ from ..core.evaluator import Evaluator
 from ..core.family import LagrangePath, LinearPath, QuadraticPath
 from ..core.scope import Scope, element_index
 from ..core.states import Layout, State, distances
-from ..experiments.paths import iter_path, iter_training
+from ..experiments.paths import iter_path
+from ..experiments.training import iter_training
 from ..results import PathResult, Result
 
 Step = tuple[str, Hashable, Callable[[], Iterator[Result]]]

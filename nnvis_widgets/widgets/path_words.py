@@ -115,7 +115,7 @@ def readout(explorer: PathExplorer) -> str:
                 value = explorer.study.weight_value(explorer.scope, kind, explorer.ends, explorer.mid_at, alpha)
                 text += f" weight <b>{value:.5g}</b>"
             cells.append(text)
-    return " &ensp; ".join(cells)
+    return " ".join(f'<span class="item">{cell}</span>' for cell in cells)
 
 
 def summary(explorer: PathExplorer) -> str:

@@ -6,10 +6,14 @@ import os
 import shutil
 from pathlib import Path
 
-import driver
 import pytest
 
 import nnvis_widgets as nv
+
+pytest.register_assert_rewrite("driver", "pages", "picture")  # they assert, too; before they are imported
+
+import driver  # noqa: E402
+import pages  # noqa: E402
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
@@ -38,11 +42,11 @@ def chromium():
         from playwright.sync_api import sync_playwright
     except ImportError:
         missing("the playwright package is not installed")
-    found = driver.find_chromium()
+    found = pages.find_chromium()
     if found is None:
         missing("no Chromium on the PATH or in CHROMIUM")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=driver.CHROMIUM_OPTIONS)
+        browser = playwright.chromium.launch(executable_path=found, args=pages.CHROMIUM_OPTIONS)
         yield browser
         browser.close()
 
@@ -84,13 +88,13 @@ def truth(demo):
 
 @pytest.fixture(scope="session")
 def lab_url(chromium, folder, cache, demo):
-    with driver.serve("lab", folder, cache) as url:
+    with pages.serve("lab", folder, cache) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def voila_url(chromium, folder, cache, demo):
-    with driver.serve("voila", folder, cache, str(folder / "01_paths.ipynb")) as url:
+    with pages.serve("voila", folder, cache, str(folder / "01_paths.ipynb")) as url:
         yield url
 
 
@@ -102,8 +106,8 @@ def new_page(chromium):
     def make(width=1500, height=1100):
         contexts.append(chromium.new_context(viewport={"width": width, "height": height}))
         page = contexts[-1].new_page()
-        page.set_default_timeout(1000 * driver.PATIENCE)
-        page.complaints = driver.Complaints(page)
+        page.set_default_timeout(1000 * pages.PATIENCE)
+        page.complaints = pages.Complaints(page)
         return page
 
     yield make
@@ -114,7 +118,7 @@ def new_page(chromium):
 @pytest.fixture(scope="session")
 def lab(new_page, lab_url):
     """JupyterLab with the tour, all cells run."""
-    lab = driver.Lab(new_page(), lab_url, "01_paths.ipynb")
+    lab = pages.Lab(new_page(), lab_url, "01_paths.ipynb")
     lab.run_all()
     return lab
 
@@ -128,10 +132,11 @@ def voila(new_page, voila_url):
     return page
 
 
-@pytest.fixture(scope="session")
-def page(lab):
-    """The tour's page in JupyterLab, where every control is moved; Voila shows the same widgets and has tests of its own."""
-    return lab.page
+@pytest.fixture(scope="session", params=["lab", "voila"])
+def page(request):
+    """The tour's page in JupyterLab, then in Voila: every control is moved in both."""
+    shown = request.getfixturevalue(request.param)
+    return getattr(shown, "page", shown)
 
 
 @pytest.fixture

@@ -23,9 +23,10 @@ class Kind(enum.IntEnum):
 
     FIXED = 0  # weights that stay, constants
     BATCH = 1  # these and the samples
-    WEIGHT = 2  # affine in the coefficients, without the samples
-    HEAD = 3  # affine in the coefficients, given the samples
-    MOVING = 4
+    UNIT = 2  # these and which unit is looked at
+    WEIGHT = 3  # affine in the coefficients, without the samples
+    HEAD = 4  # affine in the coefficients, given the samples
+    MOVING = 5
 
 
 AFFINE = (Kind.WEIGHT, Kind.HEAD)
@@ -61,7 +62,7 @@ def kinds_of(graph: fx.Graph, inputs: Mapping[fx.Node, Kind]) -> dict[fx.Node, K
 def _kind(node: fx.Node, kinds: Mapping[fx.Node, Kind]) -> Kind:
     given = [kinds[n] for n in node.all_input_nodes]
     top = max(given, default=Kind.FIXED)
-    if top <= Kind.BATCH:
+    if top <= Kind.UNIT:
         return top
     if top is Kind.MOVING or not _is_affine(node, kinds):
         return Kind.MOVING

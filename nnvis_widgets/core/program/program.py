@@ -5,7 +5,10 @@ May import: torch, numpy, core.family, core.program.
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from torch import Tensor, fx
 from ..family import KNOT_TOLERANCE, WeightFamily, combine
 from .affine import Kind
 from .recordings import Engine, Recorded, images_last, tensors_of
+from .split import Split, batched_only
 
 _EXACT = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 _TOGETHER = 2**19  # numbers that go into one call for several points: they stay in the cache, and the calls are worth it
@@ -23,8 +27,16 @@ _TOGETHER = 2**19  # numbers that go into one call for several points: they stay
 class Anchors:
     """The moving weights of a family on the device, as they enter the first operation: one set for each anchor in use.
 
-    Where the rows do not sum to one (a plane: centre and directions), what is affine also has a part that no anchor
-    carries; it is found with all moving weights at zero, and gets the coefficient ``1 - sum(row)``.
+    Where the rows do not sum to one (a plane: centre and directions), what is affine also has a part that no anchor carries
+    alone; it is found with all moving weights at zero, as the last of the sets. With a centre that is in every row, what an
+    affine value has of a direction is its difference to that; else the zero set gets the coefficient ``1 - sum(row)``.
+
+    Attributes
+    ----------
+    rows : ndarray, shape (K, sets that are combined)
+    weights : list of dict of str to Tensor
+    center : int or None
+        The set that is in every row, where the others are directions.
     """
 
     def __init__(self, family: WeightFamily, rows: np.ndarray, dtypes: Mapping[str, torch.dtype], channels_last: bool):
@@ -33,9 +45,12 @@ class Anchors:
         rest = 1.0 - self.rows.sum(axis=1)
         sums_to_one = bool(np.all(np.abs(rest) <= KNOT_TOLERANCE))
         units = np.eye(rows.shape[1])[used]
+        whole = np.flatnonzero(np.all(self.rows == 1.0, axis=0))
+        self.center = int(whole[0]) if not sums_to_one and len(whole) else None
         if not sums_to_one:
-            self.rows = np.concatenate([self.rows, np.where(np.abs(rest) <= KNOT_TOLERANCE, 0.0, rest)[:, None]], axis=1)
             units = np.concatenate([units, np.zeros((1, rows.shape[1]))])
+        if not sums_to_one and self.center is None:
+            self.rows = np.concatenate([self.rows, np.where(np.abs(rest) <= KNOT_TOLERANCE, 0.0, rest)[:, None]], axis=1)
         form = images_last if channels_last else (lambda tensor: tensor)
         self.weights = [{name: form(tensor) for name, tensor in family.moved(unit).items()} for unit in units]
         self.still: dict[str, Tensor] = {}
@@ -47,11 +62,49 @@ class Anchors:
         # half precision rounds after the weights are combined, which is not affine
         self.affine = [name for name in self.moving if dtypes[name] in _EXACT]
         self._dtypes = dtypes
+        self._index = family.scope.tensors
+        self._masks: dict[str, Tensor | None] = {}
+        self.unit = self._unit(family)
+
+    def _unit(self, family: WeightFamily) -> int | None:
+        """Return the unit that all moving weights lead into: the row of their tensor; None where there are several."""
+        index = family.scope.tensors[self.moving[0]] if len(self.moving) == 1 else None
+        if index is None or self.moving != self.affine:
+            return None
+        shape = family.layout.shapes[self.moving[0]]
+        units = torch.unique(index // max(math.prod(shape[1:]), 1))
+        return int(units[0]) if len(units) == 1 and len(shape) else None
 
     def weight(self, name: str, k: int) -> Tensor:
         """Return a moving weight at row `k`, in the model's type."""
-        parts = [(float(c), anchor[name]) for c, anchor in zip(self.rows[k], self.weights, strict=True) if c != 0.0]
-        return combine(parts, self.weights[0][name]).to(self._dtypes[name])
+        parts = [(float(c), anchor[name]) for c, anchor in zip(self.rows[k], self.weights, strict=False) if c != 0.0]
+        first = self.weights[0][name]
+        weight = combine(parts, first)
+        picked = self._picked(name, first)
+        return (weight if picked is None else torch.where(picked, weight, first)).to(self._dtypes[name])
+
+    def _picked(self, name: str, like: Tensor) -> Tensor | None:
+        """Return where the moving ones of a tensor's weights are: the others get no rounding noise; None for all."""
+        if name not in self._masks:
+            index = self._index[name]
+            places = torch.arange(like.numel(), device=like.device).view(like.shape)
+            self._masks[name] = None if index is None else torch.isin(places, index.to(like.device))
+        return self._masks[name]
+
+
+@dataclass
+class Shared:
+    """What programs for different scopes of one background have in common: fixed values, and the prefix of one batch."""
+
+    fixed: dict[Split, dict[fx.Node, Any]] = field(default_factory=dict)
+    batch: Any = None
+    prefixes: dict[Split, dict[fx.Node, Any]] = field(default_factory=dict)
+    calibration: dict[int, Shared] = field(default_factory=dict)  # the same, for each batch of the calibration
+
+    @property
+    def size(self) -> int:
+        """Bytes that the prefixes take."""
+        return sum(map(_bytes, self.prefixes.values()))
 
 
 class Program:
@@ -67,11 +120,16 @@ class Program:
         moving_weights: Sequence[str] = (),
         moving_buffers: Sequence[str] = (),
         engine: Engine,
+        shared: Shared | None = None,
     ):
+        if anchors is not None and anchors.unit is not None and engine.head and anchors.moving[0] in recorded.weights:
+            recorded = recorded.of_unit(anchors.moving[0])
         self._anchors, self._engine = anchors, engine
         self._form = images_last if engine.channels_last else (lambda tensor: tensor)
         affine = set(anchors.affine) if anchors else set()
-        moving = set(moving_weights) | (set(anchors.moving) - affine if anchors else set())
+        if recorded.row is not None:
+            affine.clear()  # the weights of other units are those of the background
+        moving = set(moving_weights) | (set(anchors.moving) - set(anchors.affine) if anchors else set())
         still = {**background, **(anchors.still if anchors else {})}
         inputs = dict.fromkeys((node for node in recorded.batch), Kind.BATCH)
         fixed: dict[fx.Node, Tensor] = dict(recorded.constants)
@@ -89,18 +147,27 @@ class Program:
         for node in recorded.graph.nodes:  # placeholders of what the pass does not use
             if node.op == "placeholder":
                 inputs.setdefault(node, Kind.FIXED)
+        if recorded.row is not None and recorded.unit is not None and anchors is not None:
+            inputs[recorded.row], inputs[recorded.unit] = Kind.WEIGHT, Kind.UNIT
+            self._names[recorded.row] = "row", anchors.moving[0]
         self._parts = recorded.split(inputs, engine.head)
         self._recorded = recorded
-        with torch.inference_mode():
-            self._fixed: dict[fx.Node, Any] = {**fixed, **self._parts.fixed(fixed)}
+        # where nothing but the background is fixed, another family with the same split computes the same; so it does where
+        # buffers move: those that do not are the same for both
+        self._shared = Shared() if shared is None or (anchors and anchors.still) else shared
+        if self._parts not in self._shared.fixed:
+            with torch.inference_mode():
+                self._shared.fixed[self._parts] = {**fixed, **self._parts.fixed(fixed)}
+        self._fixed: dict[fx.Node, Any] = self._shared.fixed[self._parts]
         self._heads: list[dict[fx.Node, Tensor]] = []
         self._batch: dict[fx.Node, Any] = {}
         self._stacks: dict[fx.Node, Tensor | None] = {}
+        self._alone = False  # whether the suffix holds an operation that does not take several points at once
 
     @property
     def weights(self) -> list[str]:
         """Names of the weights that each point needs itself."""
-        return [self._names[node][1] for node in self._parts.weights if self._names[node][0] == "weight"]
+        return [self._names[node][1] for node in self._parts.weights if self._names[node][0] != "buffer"]
 
     @property
     def outline(self) -> tuple:
@@ -119,22 +186,62 @@ class Program:
         place = {node: i for i, node in enumerate(self._recorded.batch)}.get(self._recorded.target)  # type: ignore[arg-type]
         return None if place is None else tensors_of(batch)[place]
 
+    @property
+    def same(self) -> list[bool]:
+        """Which of the scores are the same at every point, once a batch is loaded."""
+        return [node in self._fixed or node in self._batch for node in self._recorded.scores]
+
+    def beside(self, shared: Shared) -> Program:
+        """Return a copy for another batch, whose prefix is kept in `shared`."""
+        twin = copy.copy(self)
+        twin._shared = Shared() if self._anchors and self._anchors.still else shared
+        return twin
+
+    @property
+    def size(self) -> int:
+        """Bytes that a loaded batch takes."""
+        return sum(map(_bytes, (self._batch, *self._heads)))
+
     def load(self, batch: Any) -> None:
         """Compute what the points of a batch share."""
+        if self._shared.batch is not batch:
+            self._shared.batch = batch
+            self._shared.prefixes.clear()
+        if self._parts not in self._shared.prefixes:
+            self._shared.prefixes[self._parts] = self._prefix(batch)
+        self._batch = dict(self._shared.prefixes[self._parts])
+        if self._recorded.unit is not None:
+            self._batch[self._recorded.unit] = self._anchors.unit if self._anchors else None
+            self._batch.update(self._parts.unit(self._fixed, self._batch))
+        self._load_heads()
+
+    def _prefix(self, batch: Any) -> dict[fx.Node, Any]:
         samples = {node: self._form(tensor) for node, tensor in zip(self._recorded.batch, tensors_of(batch), strict=True)}
-        self._batch = {**samples, **self._parts.prefix(self._fixed, samples)}
+        return {**samples, **self._parts.prefix(self._fixed, samples)}
+
+    def _load_heads(self) -> None:
         self._heads, self._stacks = [], {}
         if self._parts.head.outputs and self._anchors is not None:
             for anchor in self._anchors.weights:
-                weights = {n: anchor[name] for n, (what, name) in self._names.items() if what == "weight" and name in anchor}
-                self._heads.append(self._parts.head(self._fixed, self._batch, weights))
+                weights = {node: self._entering(node, anchor) for node in self._parts.head.inputs if node in self._names}
+                self._heads.append({n: _dense(v) for n, v in self._parts.head(self._fixed, self._batch, weights).items()})
+            if self._anchors.center is not None:
+                *heads, rest = self._heads
+                self._heads = [
+                    head if i == self._anchors.center else {node: value - rest[node] for node, value in head.items()}
+                    for i, head in enumerate(heads)
+                ]
+
+    def _entering(self, node: fx.Node, anchor: Mapping[str, Tensor]) -> Tensor:
+        what, name = self._names[node]
+        return anchor[name] if what == "weight" else anchor[name].narrow(0, self._anchors.unit, 1)  # type: ignore[union-attr, arg-type]
 
     @property
     def together(self) -> int:
         """How many points are computed in one call, once a batch is loaded."""
-        if not self._heads or self._parts.weights:
+        if not self._heads or self._parts.weights or self._alone:
             return 1
-        return max(1, min(self._engine.together, _TOGETHER // max(sum(tensor.numel() for tensor in self._heads[0].values()), 1)))
+        return max(1, min(self._engine.together, _TOGETHER // self._parts.widest))
 
     def scores(self, ks: Sequence[int], weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the loss and the metrics of the loaded batch at some rows, each of shape (len(ks), n) or (len(ks),).
@@ -146,9 +253,18 @@ class Program:
         weights, buffers : mapping of str to Tensor
             What moves in the suffix, at this row; several rows are computed at once only where nothing does.
         """
+        if self.together > 1:  # a last point alone too: all of a sweep go the same way
+            try:
+                return self._many(ks)
+            except (RuntimeError, NotImplementedError) as error:
+                if isinstance(error, torch.OutOfMemoryError):
+                    raise
+                self._alone = True
         if len(ks) > 1:
-            return self._many(ks)
+            return [torch.cat(values) for values in zip(*(self.scores([k], weights, buffers) for k in ks), strict=True)]
         given = [self._given(node, ks[0], weights, buffers) for node in self._parts.suffix.inputs]
+        if self._engine.compile:
+            return [score[None].clone() for score in self._parts.suffix.compiled(*given)]
         return [score[None] for score in self._parts.suffix.run(given)]
 
     def _given(self, node: fx.Node, k: int, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Any:
@@ -158,7 +274,7 @@ class Program:
             return self._batch[node]
         if node in self._names:
             what, name = self._names[node]
-            return (weights if what == "weight" else buffers)[name]
+            return buffers[name] if what == "buffer" else self._entering(node, weights)
         return self._combined(node, k)
 
     def _combined(self, node: fx.Node, k: int) -> Tensor:
@@ -181,7 +297,8 @@ class Program:
             given.append(self._stacked(node, ks) if shared is None else shared)
             axes.append(0 if shared is None else None)
         function: Any = torch.vmap(lambda *values: tuple(self._parts.suffix.run(values)), in_dims=tuple(axes))
-        return list(function(*given))
+        with batched_only():
+            return list(function(*given))
 
     def _stacked(self, node: fx.Node, ks: Sequence[int]) -> Tensor:
         """Return an affine value at several rows: one matrix product."""
@@ -195,3 +312,17 @@ class Program:
             return torch.stack([self._combined(node, k) for k in ks])
         rows = torch.as_tensor(self._anchors.rows[list(ks)], dtype=stack.dtype, device=stack.device)
         return (rows @ stack).unflatten(1, self._heads[0][node].shape)
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    """Return a tensor without gaps in memory, in the order of its strides: every point reads it once more."""
+    size = 1
+    for stride, length in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if length > 1 and stride != size:
+            return tensor.clone()
+        size *= length
+    return tensor
+
+
+def _bytes(values: Mapping[fx.Node, Any]) -> int:
+    return sum(value.numel() * value.element_size() for value in values.values() if isinstance(value, Tensor))

@@ -5,6 +5,7 @@ May import: torch, core.replica, core.scoring, core.data, core.program.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -17,10 +18,12 @@ from ..data import leaves
 from ..replica import Replica
 from ..scoring import Scorer
 from .affine import Kind, kinds_of
+from .local import localise
 from .record import Unrecordable, record
 from .split import Split, split
 from .tidy import tidy
 
+PROGRAMS = ("recorded", "modules", "plain")
 _FORMS = 6  # batches of more forms than this (padded text) would be recorded more often than measured
 
 
@@ -30,20 +33,24 @@ class Engine:
 
     Attributes
     ----------
-    program : {"recorded", "plain"}
-        A recorded forward pass where it agrees with the plain one, or always the plain one.
+    program : {"recorded", "modules", "plain"}
+        A recorded forward pass where it agrees with the plain one; the plain one, without the modules that all points of a
+        batch share; or all of the plain one.
     head : bool
         Whether what is affine in the coefficients is computed once for each anchor.
     together : int
         Most points that are computed in one call.
     channels_last : bool
         Memory format of images and kernels.
+    compile : bool
+        Whether what is computed at each point goes through ``torch.compile``.
     """
 
     program: str = "recorded"
     head: bool = True
     together: int = 64
     channels_last: bool = True
+    compile: bool = False
 
     @classmethod
     def of(cls, wanted: Any, device: torch.device) -> Engine:
@@ -53,15 +60,15 @@ class Engine:
             return wanted
         if wanted == "auto":
             return auto
-        if wanted in ("plain", "recorded"):
+        if wanted in PROGRAMS:
             return replace(auto, program=wanted)
         names = {entry.name: type(getattr(auto, entry.name)) for entry in fields(cls)}
         if isinstance(wanted, Mapping) and all(type(value) is names.get(name) for name, value in wanted.items()):
             chosen = replace(auto, **wanted)
-            if chosen.program in ("plain", "recorded") and chosen.together >= 1:
+            if chosen.program in PROGRAMS and chosen.together >= 1:
                 return chosen
         allowed = ", ".join(f"{name!r}: {getattr(auto, name)!r}" for name in names)
-        raise ValueError(f"engine: 'auto', 'recorded', 'plain', or a mapping like {{{allowed}}}; received {wanted!r}")
+        raise ValueError(f"engine: 'auto', {', '.join(map(repr, PROGRAMS))}, or a mapping like {{{allowed}}}; received {wanted!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +86,8 @@ class Recorded:
         The loss and the metrics.
     sample_weights, target : Node or None
     constants : dict of Node to Tensor
+    row, unit : Node or None
+        In a pass that is rewritten for one unit: the weights that lead into it, and its number.
     """
 
     graph: fx.Graph
@@ -89,7 +98,10 @@ class Recorded:
     sample_weights: fx.Node | None
     target: fx.Node | None
     constants: dict[fx.Node, Tensor]
+    row: fx.Node | None = None
+    unit: fx.Node | None = None
     splits: dict[Any, Split] = field(default_factory=dict)
+    units: dict[str, Recorded] = field(default_factory=dict)
 
     def split(self, inputs: Mapping[fx.Node, Kind], head: bool) -> Split:
         """Return the four parts for placeholders of these kinds; the same object for the same kinds."""
@@ -99,22 +111,51 @@ class Recorded:
             self.splits[key] = split(self.graph, kinds_of(self.graph, inputs), self.scores, also=also, head=head)
         return self.splits[key]
 
+    def of_unit(self, name: str) -> Recorded:
+        """Return the pass rewritten for one row of a weight: one unit of a linear layer, one channel of a convolution."""
+        if name not in self.units:
+            local = localise(self.graph, self.weights[name], self.scores)
+            copies = local.copies
+            self.units[name] = Recorded(
+                graph=local.graph,
+                weights={n: copies[node] for n, node in self.weights.items()},
+                buffers={n: copies[node] for n, node in self.buffers.items()},
+                batch=[copies[node] for node in self.batch],
+                scores=local.scores,
+                sample_weights=copies.get(self.sample_weights),  # type: ignore[arg-type]
+                target=copies.get(self.target),  # type: ignore[arg-type]
+                constants={copies[node]: value for node, value in self.constants.items()},
+                row=local.row,
+                unit=local.unit,
+            )
+        return self.units[name]
+
 
 class Recordings:
-    """Records the forward pass of a replica and its scores, once for each form of batch."""
+    """Records the forward pass of a replica and its scores, once for each form of batch.
+
+    Attributes
+    ----------
+    reason : str
+        Why there is no recording; empty where there is.
+    no_modules : str
+        Why no module may be left out of a plain pass either.
+    checks : Counter
+        How often a program, by its form of batch and its outline, was compared with the plain pass.
+    """
 
     def __init__(self, replica: Replica, scorer: Scorer, engine: Engine):
         self._replica, self._scorer, self.engine = replica, scorer, engine
-        self.reason = (
-            "engine='plain'" if engine.program == "plain" else "grad=True: it differentiates inside" if replica.grad else ""
-        )
-        self.checked: set[Any] = set()
+        grad = "grad=True: it differentiates inside" if replica.grad else ""
+        self.reason = grad if engine.program == "recorded" else f"engine={engine.program!r}"
+        self.no_modules = "engine='plain'" if engine.program == "plain" else "it is compiled" if replica.compiled else grad
+        self.checks: Counter[Any] = Counter()
         self._made: dict[Any, Recorded] = {}
 
-    @property
-    def used(self) -> dict[str, Any]:
-        """What a later evaluator is given to compute in the same way, as plain values."""
-        return {**asdict(self.engine), "program": "plain" if self.reason else "recorded"}
+    def used(self, policy: str = "") -> dict[str, Any]:
+        """Return what a later evaluator is given to compute in the same way under a BatchNorm policy, as plain values."""
+        recorded = not self.reason and policy != "batch"
+        return {**asdict(self.engine), "program": "recorded" if recorded else "plain" if self.no_modules else "modules"}
 
     def of(self, batch: Any, n: int, state: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Recorded | None:
         """Return the recording for a batch of this form; None where there is none, and `reason` then says why.
@@ -144,17 +185,16 @@ class Recordings:
                 return None
             except (RuntimeError, TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
                 # python that expects a plain tensor, or an operation that torch cannot trace: the plain pass still works
-                self.reason = f"it cannot be recorded ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+                self.reason = f"it cannot be recorded ({in_short(error)})"
                 return None
         return self._made[form]
 
     def _record(self, batch: Any, n: int, state: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Recorded:
         replica = self._replica
-        weights = {name: state[name].to(replica.device, dtype) for name, dtype in replica.dtypes.items()}
+        weights = {name: _other(state[name].to(replica.device, dtype)) for name, dtype in replica.dtypes.items()}
         entries, spec = tree_flatten(batch)
         places = [i for i, entry in enumerate(entries) if isinstance(entry, Tensor)]
-        # other samples than those that the recording is checked on: a value that went into it as a constant is found out
-        samples = [e.roll(1, 0) if e.ndim and len(e) == n > 1 else e for e in (entries[i] for i in places)]
+        samples = [_other(e).roll(1, 0) if e.ndim and len(e) == n > 1 else _other(e) for e in (entries[i] for i in places)]
         kinds: list[str] = []
 
         def run(*flat: Tensor) -> list[Tensor]:
@@ -163,18 +203,11 @@ class Recordings:
             again = list(entries)
             for place in places:
                 again[place] = next(rest)
-            output, target = replica.call(given, tree_unflatten(again, spec))
-            results = self._scorer(output, target, n)
-            kinds[:] = ["score"] * len(results)
-            sample_weights = self._scorer.weights(target)
-            for kind, value in (("sample weights", sample_weights), ("target", target)):
-                if isinstance(value, Tensor):
-                    kinds.append(kind)
-                    results = [*results, value]
-            return results
+            kinds[:], results = zip(*self._results(given, tree_unflatten(again, spec), n), strict=True)
+            return list(results)
 
-        recording = record(run, [*weights.values(), *(b.clone() for b in buffers.values()), *samples])
-        tidy(recording.graph, self.engine.channels_last)
+        recording = record(run, [*weights.values(), *map(_other, buffers.values()), *samples])
+        self._tidy(recording.graph)
         # tidying replaces nodes: what came out is read from the graph itself
         outputs = list(next(node for node in recording.graph.nodes if node.op == "output").args[0])
         named = dict(zip((*weights, *buffers), recording.inputs, strict=False))
@@ -188,6 +221,27 @@ class Recordings:
             target=next((node for node, kind in zip(outputs, kinds, strict=True) if kind == "target"), None),
             constants={node: recording.constants[str(node.target)] for node in recording.graph.nodes if node.op == "get_attr"},
         )
+
+    def _results(self, given: dict[str, Tensor], batch: Any, n: int) -> list[tuple[str, Tensor]]:
+        """Return what is recorded, each with its kind: "score", "sample weights" or "target"."""
+        output, target = self._replica.call(given, batch)
+        results = [("score", score) for score in self._scorer(output, target, n)]
+        also = (("sample weights", self._scorer.weights(target)), ("target", target))
+        return [*results, *((kind, value) for kind, value in also if isinstance(value, Tensor))]
+
+    def _tidy(self, graph: fx.Graph) -> None:
+        tidy(graph, self.engine.channels_last)
+
+
+def _other(tensor: Tensor) -> Tensor:
+    """Return other values than those that a recording is checked on: one that went into it as a constant is then found out."""
+    return tensor * 0.9375 if tensor.is_floating_point() or tensor.is_complex() else tensor.clone()
+
+
+def in_short(error: Exception) -> str:
+    """Return the kind of an error and the beginning of what it says."""
+    said = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {said if len(said) <= 200 else said[:200] + '...'}"
 
 
 def form_of(batch: Any) -> tuple | None:

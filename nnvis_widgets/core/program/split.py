@@ -1,12 +1,15 @@
-"""A recorded forward pass cut in four: what is fixed, what only the samples change, the affine head, and the rest.
+"""A recorded forward pass cut in pieces: what is fixed, what only the samples change, the affine head, and the rest.
 
 May import: torch, core.program.affine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,7 +20,7 @@ from .affine import Kind
 Values = dict[fx.Node, Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Piece:
     """A part of a graph as a function of the values that it needs."""
 
@@ -32,6 +35,11 @@ class Piece:
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """Return the outputs for the inputs, both in order."""
         return self.module.forward(*inputs) if self.outputs else ()
+
+    @cached_property
+    def compiled(self) -> Callable[..., Sequence[Any]]:
+        """The same function of its inputs through ``torch.compile``: made once, weights and samples are arguments."""
+        return torch.compile(self.module, dynamic=False)
 
 
 def _find(node: fx.Node, values: Sequence[dict[fx.Node, Any]]) -> Any:
@@ -65,9 +73,9 @@ def cut(graph: fx.Graph, outputs: Iterable[fx.Node], given: Iterable[fx.Node]) -
     return Piece(inputs, outputs, fx.GraphModule(torch.nn.Module(), piece))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
-    """The four parts of a forward pass for one scope.
+    """The parts of a forward pass for one scope.
 
     Attributes
     ----------
@@ -75,19 +83,25 @@ class Split:
         Computed once: from weights that stay.
     prefix : Piece
         Computed once for each batch: from these and the samples.
+    unit : Piece
+        Computed once for each batch and unit, where the scope is a part of one unit.
     head : Piece
         Computed once for each batch and each anchor: affine in the coefficients.
     suffix : Piece
         Computed for each point.
     weights : tuple of Node
         Moving weights that the suffix needs itself.
+    widest : int
+        Size of the largest value in the suffix.
     """
 
     fixed: Piece
     prefix: Piece
+    unit: Piece
     head: Piece
     suffix: Piece
     weights: tuple[fx.Node, ...]
+    widest: int
 
 
 def split(
@@ -110,17 +124,38 @@ def split(
     if not head:
         kinds = {node: Kind.MOVING if kind is Kind.HEAD else kind for node, kind in kinds.items()}
     done = {kind: [node for node, k in kinds.items() if k is kind] for kind in Kind}
-    sources = [node for node in done[Kind.WEIGHT] if node.op == "placeholder"]
-    moving_inputs = [node for node in done[Kind.MOVING] if node.op == "placeholder"]
-    roots = [node for node in done[Kind.FIXED] if node.op in ("placeholder", "get_attr")]
-    samples = [node for node in done[Kind.BATCH] if node.op == "placeholder"]
+    given = {kind: [node for node in nodes if node.op in ("placeholder", "get_attr")] for kind, nodes in done.items()}
+    shared = [*done[Kind.FIXED], *done[Kind.BATCH]]
+    moving = [*given[Kind.WEIGHT], *given[Kind.MOVING]]
     # what is cheap to form again from the weights of a point, such as a transposed view, is not kept for each anchor
-    suffix = cut(graph, outputs, [*done[Kind.FIXED], *done[Kind.BATCH], *done[Kind.HEAD], *sources, *moving_inputs])
-    frontier = [node for node in suffix.inputs if kinds[node] is Kind.HEAD]
-    heads = cut(graph, frontier, [*done[Kind.FIXED], *done[Kind.BATCH], *sources])
-    wanted = [node for node in (*suffix.inputs, *heads.inputs, *also) if kinds[node] is Kind.BATCH]
-    prefix = cut(graph, wanted, [*done[Kind.FIXED], *samples])
-    wanted = [node for piece in (suffix, heads, prefix) for node in piece.inputs if kinds[node] is Kind.FIXED]
-    fixed = cut(graph, wanted, roots)
-    weights = tuple(node for node in suffix.inputs if node in (*sources, *moving_inputs))
-    return Split(fixed, prefix, heads, suffix, weights)
+    suffix = cut(graph, outputs, [*shared, *done[Kind.UNIT], *done[Kind.HEAD], *moving])
+    heads = cut(graph, _of(Kind.HEAD, kinds, suffix.inputs), [*shared, *done[Kind.UNIT], *given[Kind.WEIGHT]])
+    units = cut(graph, _of(Kind.UNIT, kinds, suffix.inputs, heads.inputs), [*shared, *given[Kind.UNIT]])
+    needed = _of(Kind.BATCH, kinds, suffix.inputs, heads.inputs, units.inputs, also)
+    prefix = cut(graph, needed, [*done[Kind.FIXED], *given[Kind.BATCH]])
+    needed = _of(Kind.FIXED, kinds, *(piece.inputs for piece in (suffix, heads, units, prefix)))
+    return Split(
+        fixed=cut(graph, needed, given[Kind.FIXED]),
+        prefix=prefix,
+        unit=units,
+        head=heads,
+        suffix=suffix,
+        weights=tuple(node for node in suffix.inputs if node in moving),
+        widest=max((math.prod(node.meta.get("shape") or ()) for node in done[Kind.MOVING]), default=1),
+    )
+
+
+def _of(kind: Kind, kinds: dict[fx.Node, Kind], *groups: Iterable[fx.Node]) -> list[fx.Node]:
+    return [node for group in groups for node in group if kinds[node] is kind]
+
+
+@contextmanager
+def batched_only() -> Iterator[None]:
+    """Let an operation that ``vmap`` would run point by point, with a warning on stderr for each, raise an error."""
+    functorch: Any = torch._C._functorch
+    before = functorch._is_vmap_fallback_enabled()
+    functorch._set_vmap_fallback_enabled(False)
+    try:
+        yield
+    finally:
+        functorch._set_vmap_fallback_enabled(before)

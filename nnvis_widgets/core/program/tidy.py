@@ -7,6 +7,8 @@ time. ReLU and max-pooling commute, and after the pooling there is less to do. N
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import torch
@@ -31,7 +33,25 @@ def tidy(graph: fx.Graph, channels_last: bool) -> None:
             node.target = aten.reshape.default
         elif node.target is aten.max_pool2d_with_indices.default:
             _pool(graph, node)
+        elif node.target is aten.copy.default:
+            _copy(graph, node)
     graph.eliminate_dead_code()
+
+
+def _copy(graph: fx.Graph, node: fx.Node) -> None:
+    """Replace what was written over a whole tensor by what was written: this has a batching rule and stays affine."""
+    into, source = node.all_input_nodes[0], node.args[1]
+    if not isinstance(source, fx.Node) or "dtype" not in source.meta or "dtype" not in into.meta:
+        return
+    with graph.inserting_before(node):
+        result = source
+        if source.meta["shape"] != into.meta["shape"]:
+            result = graph.call_function(aten.expand.default, (result, list(into.meta["shape"])))
+            result.meta.update(shape=into.meta["shape"], dtype=source.meta["dtype"])
+        if source.meta["dtype"] != into.meta["dtype"]:
+            result = graph.call_function(aten._to_copy.default, (result,), {"dtype": into.meta["dtype"]})
+            result.meta.update(into.meta)
+    node.replace_all_uses_with(result)
 
 
 def _pool(graph: fx.Graph, pool: fx.Node) -> None:
@@ -46,22 +66,40 @@ def _pool(graph: fx.Graph, pool: fx.Node) -> None:
     relu = source if source.target is aten.relu.default and len(source.users) == 1 else None
     with graph.inserting_before(values):
         result = source if relu is None else source.all_input_nodes[0]
-        for axis, size in ((2, shape[-2]), (3, shape[-1])):
-            result = _maximum(graph, result, len(shape) - 4 + axis, window[axis - 2], stride[axis - 2], size)
+        dims = len(shape) - 2, len(shape) - 1
+        if window == (2, 2):
+            # four slices at once: of an affine value they are affine too, so that the maxima are of what is contiguous
+            result = _largest(graph, [_slice(graph, result, dims, first, stride, shape[-2:]) for first in product((0, 1), (0, 1))])
+        else:
+            for axis in (0, 1):
+                parts = [
+                    _slice(graph, result, dims[axis : axis + 1], (first,), stride[axis : axis + 1], shape[dims[axis] :])
+                    for first in range(window[axis])
+                ]
+                result = _largest(graph, parts)
         if relu is not None:
             result = graph.call_function(aten.relu.default, (result,))
         result.meta.update(values.meta)
     values.replace_all_uses_with(result)
 
 
-def _maximum(graph: fx.Graph, source: fx.Node, dim: int, window: int, stride: int, size: int) -> fx.Node:
-    parts = [
-        graph.call_function(aten.slice.Tensor, (source, dim, first, first + stride * (size - 1) + 1, stride))
-        for first in range(window)
-    ]
+def _slice(
+    graph: fx.Graph, source: fx.Node, dims: Sequence[int], firsts: Sequence[int], strides: Sequence[int], sizes: Sequence[int]
+) -> fx.Node:
+    """Return every `strides`-th entry along some dimensions, `sizes` of them from `firsts` on."""
+    for dim, first, stride, size in zip(dims, firsts, strides, sizes, strict=False):
+        shape = source.meta["shape"]
+        meta = {**source.meta, "shape": (*shape[:dim], size, *shape[dim + 1 :])}
+        source = graph.call_function(aten.slice.Tensor, (source, dim, first, first + stride * (size - 1) + 1, stride))
+        source.meta.update(meta)
+    return source
+
+
+def _largest(graph: fx.Graph, parts: Sequence[fx.Node]) -> fx.Node:
     result = parts[0]
     for part in parts[1:]:
         result = graph.call_function(aten.maximum.default, (result, part))
+        result.meta.update(part.meta)
     return result
 
 

@@ -1,0 +1,41 @@
+"""What the experiments have in common: the arguments that all of them take, and sums as the arrays of a result.
+
+May import: core, numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..core.evaluator import Evaluator
+from ..core.tally import Sweep
+
+
+def arrays(sweep: Sweep, keep: slice | np.ndarray) -> dict[str, Any]:
+    """Return loss, metrics and their errors at some rows of a sweep, under the names that results have for them."""
+    metrics = {name: tally for name, tally in sweep.tallies.items() if name != "loss"}
+    loss = sweep.tallies["loss"]
+    return {
+        "loss": loss.mean[keep],
+        "loss_se": loss.se[keep],
+        "diff_se": loss.diff_se[keep],
+        "metrics": {name: tally.mean[keep] for name, tally in metrics.items()},
+        "metrics_se": {name: tally.se[keep] for name, tally in metrics.items()},
+        "metrics_diff_se": {name: tally.diff_se[keep] for name, tally in metrics.items()},
+    }
+
+
+def check_evaluator(evaluator: Any) -> None:
+    """Refuse what is no evaluator."""
+    if not isinstance(evaluator, Evaluator):
+        raise TypeError(f"evaluator: the first argument is an nv.Evaluator(model, data), received {type(evaluator).__name__}")
+
+
+def answer(results: Iterator[Any]) -> Any:
+    """Return the last of the partial results."""
+    for result in results:
+        final = result
+    return final

@@ -1,0 +1,98 @@
+"""Loss and metrics at the recorded checkpoints of a run.
+
+May import: core, results, numpy. The anchors are the checkpoints, read from disk one by one; each row has a single 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from ..core.distances import distances
+from ..core.evaluator import Evaluator
+from ..core.family import WeightFamily
+from ..core.scope import Scope
+from ..core.states import RunLike, check_run, digest
+from ..results import PathResult
+from .shared import answer, arrays, check_evaluator
+
+
+def iter_training(evaluator: Evaluator, run: RunLike) -> Iterator[PathResult]:
+    """Yield partial results of `measure_training`: checkpoint by checkpoint, those to come NaN."""
+    check_evaluator(evaluator)
+    anchors = _Checkpoints(evaluator, check_run(run))
+    last = anchors[len(run) - 1]
+    epochs = np.array(run.epochs, dtype=float)
+    span = epochs[-1] - epochs[0]
+    family = WeightFamily(evaluator.layout, Scope.parse(None, evaluator.layout), anchors, last)
+    moved = distances(family.scope.take(anchors[0]), family.scope.take(last))
+
+    def results() -> Iterator[PathResult]:
+        provenance = None
+        for sweep in evaluator.sweep(family, np.eye(len(run)), reference=len(run) - 1, policy="stored"):
+            provenance = provenance or evaluator.provenance(family, sweep, policy="stored")
+            values = arrays(sweep, slice(None))
+            partly = sweep.tallies["loss"].batches < sweep.batches
+            for entry in values.values():
+                for array in entry.values() if isinstance(entry, dict) else [entry]:
+                    array[partly] = np.nan
+            yield PathResult(
+                alphas=(epochs - epochs[0]) / span if span else np.zeros(len(run)),
+                epochs=epochs,
+                kind="training",
+                scope="model",
+                distance=moved["distance"],
+                relative_distance=moved["relative_distance"],
+                positions=np.array([]),
+                n=sweep.n,
+                fraction=sweep.fraction,
+                provenance={**provenance, "weights": anchors.digests()},
+                **values,
+            )
+
+    return results()
+
+
+def measure_training(evaluator: Evaluator, run: RunLike) -> PathResult:
+    """Return loss and metrics of every recorded checkpoint on the evaluator's own samples, each with its own buffers.
+
+    Parameters
+    ----------
+    evaluator : Evaluator
+    run : Run
+        Checkpoints are read one by one.
+
+    Returns
+    -------
+    PathResult
+        Of kind "training": ``epochs``, and ``alphas`` = share of the epochs that had passed.
+    """
+    return answer(iter_training(evaluator, run))
+
+
+class _Checkpoints(Sequence):
+    """The states of a run as anchors, each read and checked when it is needed."""
+
+    def __init__(self, evaluator: Evaluator, run: RunLike):
+        if len(run) < 1:
+            raise ValueError("run: it holds no checkpoints")
+        self._evaluator, self._run = evaluator, run
+        self._digests = [""] * len(run)
+        self._last: tuple[int, dict[str, Tensor]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._run)
+
+    def __getitem__(self, index):
+        # one is kept: the weights and the buffers of a point are asked for one after the other
+        if self._last is None or self._last[0] != index:
+            state = self._evaluator.layout.check(self._run[index].state, f"checkpoint {index} of the run")
+            self._digests[index] = self._digests[index] or digest(state)
+            self._last = (index, state)
+        return self._last[1]
+
+    def digests(self) -> list[str]:
+        """Return the digest of each checkpoint that has been read; "" for those to come."""
+        return list(self._digests)
