@@ -28,13 +28,13 @@ import torch
 from torch import Tensor
 
 from .calibration import Calibration, Rows, enough_samples
-from .data import Samples
+from .data import DataError, Samples, move
 from .family import Coefficients, WeightFamily
 from .program.program import Shared
 from .program.statistics import Statistics
 from .replica import Replica
 from .scope import Scope
-from .states import Layout
+from .states import Layout, State
 
 CALIBRATION = 2048  # samples that "recalibrate" averages over, at most
 POLICIES = ("auto", "final", "interpolate", "recalibrate", "batch")
@@ -171,6 +171,19 @@ class BatchNorm:
         used = [min(entered.get(layer, len(self._order)) for layer in owners[name]) for name in scope.tensors]
         # a module that is never entered (its weights are used by another) may lie anywhere
         return None if len(self._order) in used else min(used)
+
+
+def calibration_of(data: Any, measured: Samples, replica: Replica, state: State, seed: int) -> Samples:
+    """Return the samples that "recalibrate" averages over, at most 2048 of them; refuse what the model cannot read."""
+    samples = Samples(data, seed=seed, batch_size=measured.batch_size, device=replica.device, at_most=CALIBRATION)
+    try:
+        replica(state, replica.buffers(state), move(samples.batch(0), replica.device))
+    except (DataError, RuntimeError, TypeError, KeyError, IndexError) as error:
+        raise DataError(
+            "calibration: training samples in the form of `data`, since both go through the same forward function; "
+            f"the first batch failed with: {error}"
+        ) from error
+    return samples
 
 
 def interpolated(family: WeightFamily, row: Coefficients, names: Collection[str]) -> dict[str, Tensor]:

@@ -27,6 +27,8 @@ FIRST = 5  # points that are calibrated first: the ends, the middle and the quar
 HELD_BYTES = 256 * 2**20  # what points share of the calibration batches is kept from group to group up to this size
 _TOLERANCE = 2e3  # roundings: accumulated over a deep network, those of single operations grow by orders of magnitude
 
+Found = tuple[dict[str, Tensor], dict[str, Tensor]]  # statistics that all points share, and those of one
+
 
 class Rows(Protocol):
     """The weights of a sweep's points."""
@@ -116,6 +118,22 @@ class Calibration:
     def buffers(self, k: int) -> dict[str, Tensor]:
         """Return all buffers at a row that has been calibrated."""
         return {**self._base, **self._shared, **self._own[k]}
+
+    def given(self, ks: Sequence[int]) -> dict[int, Found]:
+        """Return the statistics of those of the rows that have been calibrated."""
+        return {k: (self._shared, self._own[k]) for k in ks if k in self._own}
+
+    def adopt(self, statistics: Mapping[int, Found]) -> None:
+        """Take the statistics of rows that were calibrated elsewhere."""
+        device = self._replica.device
+        for k in [k for k in statistics if k not in self._own]:
+            shared, own = statistics[k]
+            if not self._own:
+                self._shared = {name: value.to(device) for name, value in shared.items()}
+            # where one worker could record and another could not, they differ in what they know to be shared
+            self._own[k] = {name: value.to(device) for name, value in {**shared, **own}.items() if name not in self._shared}
+        if len(self._own) == len(self._nonzero):
+            self._held.clear()
 
     def run(self, ks: Sequence[int]) -> Iterator[int]:
         """Calibrate rows that have not been; yield, after each batch of one or a few points, how many steps that was."""

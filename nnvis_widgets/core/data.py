@@ -1,7 +1,6 @@
 """The samples of an evaluation, in one fixed order, read through the data set and never through a shuffling loader.
 
-May import: torch, numpy, core.states. Iterating a ``DataLoader`` would draw from the global random state and start worker
-processes, so only its data set, its collate function and, where it is a fixed subset, its sampler's indices are used.
+May import: torch, numpy, core.states, core.reading.
 """
 
 from __future__ import annotations
@@ -9,31 +8,19 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import (
-    DataLoader,
-    Dataset,
-    IterableDataset,
-    RandomSampler,
-    SequentialSampler,
-    Subset,
-    SubsetRandomSampler,
-    default_collate,
-)
 
+from .reading import DataError, Tensors, reader
 from .states import raw_bytes
 
 _MEGABYTE = 2**20
 CACHE_BYTES = 2048 * _MEGABYTE
-
-
-class DataError(ValueError):
-    """Data that cannot be measured on: empty, of unequal lengths, random, or changed between two reads."""
 
 
 class Samples:
@@ -54,7 +41,7 @@ class Samples:
         at_most: int | None = None,
     ):
         before = _random_state()
-        self._read, size, labels = _reader(data)
+        self._read, size, labels = reader(data)
         if size == 0:
             raise DataError("data: there are no samples in it")
         if samples is not None and not (_is_whole(samples) and 1 <= samples <= size):
@@ -71,6 +58,8 @@ class Samples:
         self._cache: dict[int, Any] = {}
         self._cached = 0
         self._digests: dict[int, str] = {}
+        # worker threads share the samples, and few data sets can be read by two at once
+        self._lock = threading.RLock()
         self.batch(0)
         if _digest(self._read(self._indices(0))) != self._digests[0]:
             # the transforms of the user's data have drawn; a refusal leaves everything as it was
@@ -91,29 +80,52 @@ class Samples:
 
     def batch(self, number: int) -> Any:
         """Return batch `number`, as collated, on the CPU or wherever the user's tensors are."""
-        if number in self._cache:
-            return self._cache[number]
-        batch = self._read(self._indices(number))
-        digest = _digest(batch)
+        with self._lock:
+            if number in self._cache:
+                return self._cache[number]
+            batch = self._read(self._indices(number))
+            digest = _digest(batch)
+            if self._digests.setdefault(number, digest) != digest:
+                raise DataError(
+                    f"data: samples {self._indices(number)[:3].tolist()}... changed between two reads; points measured before "
+                    "and after could not be compared. Pass data that stays the same"
+                )
+            size = _bytes(batch)
+            if self._cached + size <= CACHE_BYTES:
+                self._cache[number] = batch
+                self._cached += size
+            return batch
+
+    def digest_of(self, number: int) -> str:
+        """Return the digest of one batch; it is read where it has not been."""
+        if number not in self._digests:
+            self.batch(number)
+        return self._digests[number]
+
+    def agree(self, number: int, digest: str) -> None:
+        """Take the digest of a batch that a worker has read; refuse one that is not of the same samples."""
         if self._digests.setdefault(number, digest) != digest:
             raise DataError(
-                f"data: samples {self._indices(number)[:3].tolist()}... changed between two reads; points measured before "
-                "and after could not be compared. Pass data that stays the same"
+                f"data: a worker read other samples for batch {number} than were read before, so points could not be compared. "
+                "Pass data that is the same in every process, such as the tensors of one read"
             )
-        size = _bytes(batch)
-        if self._cached + size <= CACHE_BYTES:
-            self._cache[number] = batch
-            self._cached += size
-        return batch
 
     def digest(self, batches: int) -> str:
         """Return a digest of the first `batches` batches; those that have not been read yet are read."""
         total = hashlib.blake2b(digest_size=16)
         for number in range(batches):
-            if number not in self._digests:
-                self.batch(number)
-            total.update(self._digests[number].encode())
+            total.update(self.digest_of(number).encode())
         return total.hexdigest()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {**vars(self), "_cache": {}, "_cached": 0, "_lock": None}
+        if isinstance(self._read, Tensors):  # of the samples that are measured, and of no others
+            state["_read"] = Tensors([tensor.cpu() for tensor in self._read(self.order)])
+            state["order"] = np.arange(self.n)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.RLock())
 
     def _indices(self, number: int) -> np.ndarray:
         end = self.n if number == len(self) - 1 else (number + 1) * self.batch_size
@@ -143,85 +155,6 @@ def move(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, (list, tuple)):
         return type(batch)(move(value, device) for value in batch)
     return batch
-
-
-def _reader(data: Any):
-    """Return a function from indices to a collated batch, the number of samples, and the class labels or None."""
-    if isinstance(data, DataLoader):
-        return _loader_reader(data)
-    if isinstance(data, (tuple, list)) and data and all(isinstance(part, (Tensor, np.ndarray)) for part in data):
-        tensors = [torch.as_tensor(part).detach() for part in data]
-        lengths = {len(tensor) if tensor.ndim else 0 for tensor in tensors}
-        if len(lengths) != 1:
-            raise DataError(f"data: tensors of one length, received shapes {[tuple(t.shape) for t in tensors]}")
-
-        def read_tensors(indices: np.ndarray):
-            index = torch.as_tensor(indices)
-            return [tensor[index.to(tensor.device)] for tensor in tensors]
-
-        return read_tensors, lengths.pop(), _labels(tensors[1] if len(tensors) > 1 else None)
-    if isinstance(data, IterableDataset):
-        raise DataError(
-            "data: an iterable data set has no fixed order; collect it once: torch.utils.data.default_collate(list(dataset))"
-        )
-    listed = hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (str, bytes, Mapping))
-    if listed and not isinstance(data, type):
-        return _dataset_reader(data, default_collate)
-    if isinstance(data, Dataset):
-        raise DataError(f"data: the data set {type(data).__name__} has no length; give it a __len__, or pass a list of its samples")
-    raise DataError(f"data: a DataLoader, a Dataset, or a tuple of tensors (inputs, targets); received {type(data).__name__}")
-
-
-def _dataset_reader(dataset: Any, collate: Any):
-    def read(indices: np.ndarray):
-        return collate([dataset[int(i)] for i in indices])
-
-    return read, len(dataset), _dataset_labels(dataset)
-
-
-def _loader_reader(loader: DataLoader):
-    if isinstance(loader.dataset, IterableDataset):
-        return _reader(loader.dataset)
-    if loader.batch_sampler is None or type(loader.batch_sampler) is not torch.utils.data.BatchSampler:
-        raise DataError(
-            "data: this loader makes its own batches, which cannot be put in a fixed order; pass its data set, loader.dataset"
-        )
-    sampler = loader.sampler
-    dataset: Any = loader.dataset
-    if isinstance(sampler, SubsetRandomSampler):
-        dataset = Subset(dataset, sorted(int(i) for i in sampler.indices))
-    elif isinstance(sampler, RandomSampler):
-        if sampler.replacement or len(sampler) != len(dataset):
-            raise DataError("data: the loader draws with replacement or only a part; pass loader.dataset or a Subset of it")
-    elif not isinstance(sampler, SequentialSampler):
-        raise DataError(
-            f"data: a loader with a {type(sampler).__name__} visits samples in its own way; pass loader.dataset, or a "
-            "torch.utils.data.Subset of the samples to measure on"
-        )
-    return _dataset_reader(dataset, loader.collate_fn)
-
-
-def _dataset_labels(dataset: Any) -> np.ndarray | None:
-    if isinstance(dataset, Subset):
-        labels = _dataset_labels(dataset.dataset)
-        return None if labels is None else labels[np.asarray(dataset.indices, dtype=int)]
-    if isinstance(dataset, torch.utils.data.TensorDataset):
-        return _labels(dataset.tensors[1] if len(dataset.tensors) > 1 else None)
-    for name in ("targets", "labels"):
-        labels = _labels(getattr(dataset, name, None))
-        if labels is not None and len(labels) == len(dataset):
-            return labels
-    return None
-
-
-def _labels(values: Any) -> np.ndarray | None:
-    if values is None:
-        return None
-    try:
-        labels = torch.as_tensor(values).detach().cpu().numpy()
-    except (TypeError, ValueError, RuntimeError):
-        return None
-    return labels if labels.ndim == 1 and labels.dtype.kind in "iub" and len(labels) else None
 
 
 def _batch_size(wanted: int | str, sample_bytes: int, n: int, device: torch.device) -> int:

@@ -8,8 +8,7 @@ estimate on the same samples.
 from __future__ import annotations
 
 import platform
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,11 +18,11 @@ from torch import Tensor, nn
 
 from .. import __version__
 from ..results import Measurement
-from .batchnorm import CALIBRATION, BatchNorm
-from .data import DataError, Samples, move
+from .batchnorm import BatchNorm, calibration_of
+from .data import Samples, move
+from .executors import Crew
 from .family import Families, WeightFamily
-from .points import ManyPoints, Points
-from .program.program import Shared
+from .loop import entered
 from .program.recordings import Engine, Recordings
 from .program.statistics import Statistics
 from .replica import Forward, Replica, find_device
@@ -32,6 +31,7 @@ from .scoring import Score, Scorer
 from .states import Layout, State, digest, snapshot
 from .tally import Book, Sweep
 from .tiles import coarse_to_fine
+from .worker import Job, Kit, Piece, Reasons, Station, points_of
 
 HEARTBEAT = 0.2  # seconds between yields, at most the time of one point on one batch more
 
@@ -74,6 +74,14 @@ class Evaluator:
         share, as long as this agrees with the plain forward pass (`fallback` says why where it does not); "modules" calls the
         model at every point and spares it the modules that lie before what moves; "plain" calls all of it.
         ``provenance["engine"]`` of a result says what was chosen, and can be given here again.
+    executor : concurrent.futures.Executor or dask.distributed.Client, optional
+        Who computes the points: your pool of threads or (spawned) processes, or your cluster. Model and data travel now, once;
+        a sweep sends its anchors once, then rows and batches. It is never resized or shut down. Default: this thread. Results
+        are those of this thread, bit for bit at equal ``torch.get_num_threads()``: workers of a pool of processes get
+        at most their share of the cores, threads and dask workers what you have set. Sums are entered in the same order;
+        what a broken pool leaves undone is measured here. ``provenance`` records all of it. Where statistics are recalibrated,
+        each worker does so for the points that it measures on the first batch. Checkpoints that are read from disk one by one
+        (`measure_training`) and `observe` stay in this thread.
     name : str
         Which split the data are, as shown in results.
     seed : int
@@ -108,6 +116,7 @@ class Evaluator:
         compile: bool | str = "auto",
         grad: bool = False,
         engine: Any = "auto",
+        executor: Any = None,
         name: str = "test",
         seed: int = 0,
     ):
@@ -128,9 +137,13 @@ class Evaluator:
             self._scorer = Scorer(loss, metrics, output, target, self._samples.size(0))
         self._scorer.check_labels(target)
         self._recordings = Recordings(self._replica, self._scorer, chosen)
-        statistics = Statistics(self._replica, self._scorer, self._recordings.engine)
-        self._calibration = self._calibrating(calibration)
-        self._batchnorm = BatchNorm(batchnorm, self._replica, self._calibration, order, statistics)
+        self._statistics = Statistics(self._replica, self._scorer, chosen)
+        self._calibration = self._samples
+        if calibration is not None and self.layout.statistics:
+            self._calibration = calibration_of(calibration, self._samples, self._replica, snapshot(model), seed)
+        self._batchnorm = BatchNorm(batchnorm, self._replica, self._calibration, order, self._statistics)
+        given = (self._replica, self._scorer, self._samples, self._calibration, batchnorm, order, self._recordings.engine)
+        self._crew = None if executor is None else Crew(executor, Kit(*given))
 
     @property
     def layout(self) -> Layout:
@@ -223,7 +236,7 @@ class Evaluator:
         ----------
         family : WeightFamily or Families
             Anchors in a list are combined on the device, batch by batch. Any other sequence (checkpoints on disk) is
-            visited point by point.
+            visited point by point. With an executor each part of a batch has its share of every family.
         rows : array_like, shape (K, number of anchors)
         reference : int or sequence of int, optional
             The row that paired differences are taken to: one for all, or one for each row (then `order` has it before these).
@@ -239,49 +252,36 @@ class Evaluator:
         """
         rows = np.asarray(rows, dtype=float)
         policy = policy or self._batchnorm.resolve(family.scope)
-        points = self._points(family, rows, policy)
-        batches = len(self._samples)
-        order = coarse_to_fine(len(rows), reference) if order is None else list(order)  # type: ignore[arg-type]
-        point_major = not isinstance(family.anchors, list)
+        visited = coarse_to_fine(len(rows), reference) if order is None else list(order)  # type: ignore[arg-type]
         book = Book(self._scorer.names, len(rows), reference)
-        tiles = (
-            [(number, [k]) for k in order for number in range(batches)]
-            if point_major
-            else [(number, order) for number in range(batches)]
-        )
-        done, total, last = 0, len(rows) * (batches + points.steps), time.monotonic()
-        complete = 0
+        pieces, total, work = self._work(family, rows, visited, policy)
+        point_major = not isinstance(family.anchors, list)
+        try:
+            yield from entered(pieces, book, self._samples, total, work, HEARTBEAT, point_major)
+        finally:
+            pieces.close()
 
-        for number, ks in tiles:
-            points.load(move(self._samples.batch(number), self.device), self._samples.size(number))
-            for some, steps in points.groups(ks):
-                if some:
-                    book.note(some, *points.scores(some))
-                done += len(some) + steps
-                if time.monotonic() - last > HEARTBEAT and not (point_major and some):
-                    if number == 0:
-                        book.enter(number, self._samples.size(0))
-                    n = self._samples.size(0) if not number else complete
-                    yield Sweep(
-                        book.tallies, self.n if point_major else n, done / total, batches if point_major else max(number, 1)
-                    )
-                    last = time.monotonic()
-            book.enter(number, self._samples.size(number))
-            if point_major:
-                if number == batches - 1 or time.monotonic() - last > HEARTBEAT:
-                    yield Sweep(book.tallies, self.n, done / total, batches)
-                    last = time.monotonic()
-            else:
-                complete += self._samples.size(number)
-                book.forget(number)
-                yield Sweep(book.tallies, complete, done / total, number + 1)
-                last = time.monotonic()
+    def _work(
+        self, family: WeightFamily | Families, rows: np.ndarray, order: list[int], policy: str
+    ) -> tuple[Generator[Piece | None, None, None], int, dict[str, Any]]:
+        """Return the scores of a sweep, piece by piece, how much work that is, and who does it."""
 
-    def _points(self, family: WeightFamily | Families, rows: np.ndarray, policy: str) -> Points | ManyPoints:
-        def make(one: WeightFamily, own: slice, shared: Shared | None = None) -> Points:
-            return Points(self._replica, self._batchnorm, self._scorer, self._recordings, one, rows[own], policy, shared)
+        def here() -> Station:
+            points = points_of(family, rows, policy, self._replica, self._batchnorm, self._scorer, self._recordings)
+            return Station(points, self._samples, self.device)
 
-        return ManyPoints(family, make) if isinstance(family, Families) else make(family, slice(None))
+        batches, together = range(len(self._samples)), isinstance(family.anchors, list)
+        if together and self._crew is not None:
+            reasons = Reasons.of(self._recordings, self._statistics)
+            checks = self._recordings.checks.copy(), self._statistics.checks.copy()
+            job = Job(family.trimmed(), rows, order, policy, reasons, checks)
+            shift = self._crew.shift(job, here, lambda found: found.tell(self._recordings, self._statistics))
+            # workers say nothing of how far they are in calibrating
+            return shift.pieces(), len(rows) * len(batches), shift.about
+        station = here()
+        total = len(rows) * (len(batches) + station.points.steps)
+        tiles = ((number, order) for number in batches) if together else ((number, [k]) for k in order for number in batches)
+        return (piece for tile in tiles for piece in station.pieces(*tile)), total, {"executor": "serial", "workers": 1}
 
     def provenance(self, family: WeightFamily, sweep: Sweep, *, policy: str | None = None) -> dict[str, Any]:
         """Return what it takes to repeat a measurement: data, weights, policy, numerics and versions."""
@@ -304,6 +304,7 @@ class Evaluator:
             "compiled": self.compiled,
             "engine": self._recordings.used(policy),
             "threads": torch.get_num_threads(),
+            **sweep.work,
             "data": self._samples.digest(sweep.batches),
             "calibration": self._batchnorm.calibration_digest() if policy == "recalibrate" else "",
             "weights": [digest(anchor) for anchor in anchors] if isinstance(anchors, list) else [],
@@ -312,21 +313,7 @@ class Evaluator:
         }
 
     def updated(self, provenance: dict[str, Any], sweep: Sweep) -> dict[str, Any]:
-        """Return provenance for more of the same sweep: only the samples covered differ."""
-        return {**provenance, "n": sweep.n, "data": self._samples.digest(sweep.batches)}
-
-    def _calibrating(self, calibration: Any) -> Samples:
-        """Return the samples that "recalibrate" averages over, at most 2048 of them; refuse what the model cannot read."""
-        if calibration is None or not self.layout.statistics:
-            return self._samples
-        size = self._samples.batch_size
-        samples = Samples(calibration, seed=self.seed, batch_size=size, device=self.device, at_most=CALIBRATION)
-        state = snapshot(self.model)
-        try:
-            self._replica(state, self._replica.buffers(state), move(samples.batch(0), self.device))
-        except (DataError, RuntimeError, TypeError, KeyError, IndexError) as error:
-            raise DataError(
-                "calibration: training samples in the form of `data`, since both go through the same forward function; "
-                f"the first batch failed with: {error}"
-            ) from error
-        return samples
+        """Return provenance for more of the same sweep: the samples covered differ, and who has measured them."""
+        policy = "" if provenance["engine"]["program"] == "recorded" else "batch"  # given up once, it is not taken up again
+        changed = {"n": sweep.n, "data": self._samples.digest(sweep.batches), "engine": self._recordings.used(policy)}
+        return {**provenance, **changed, **sweep.work}

@@ -66,6 +66,12 @@ class WeightFamily:
                 moved[name] = tensor
         return moved
 
+    def trimmed(self) -> WeightFamily:
+        """Return the same family without the weights of anchors that no row can ask for: less travels."""
+        unused = self.layout.shapes.keys() - self.scope.tensors.keys()
+        anchors = [{name: tensor for name, tensor in anchor.items() if name not in unused} for anchor in self.anchors]
+        return WeightFamily(self.layout, self.scope, anchors, self.background)
+
     def on(self, device: torch.device, dtypes: Mapping[str, torch.dtype]) -> WeightFamily:
         """Return the same family with the tensors that it combines on a device, in the model's types (float32 at least)."""
 
@@ -101,6 +107,10 @@ class Families:
     def anchors(self) -> Sequence[State]:
         """The anchors of all."""
         return self.members[0].anchors
+
+    def trimmed(self) -> Families:
+        """Return the same families without the weights of anchors that no row can ask for: less travels."""
+        return Families([member.trimmed() for member in self.members], self.sizes)
 
 
 def combine(parts: Sequence[tuple[float, Tensor]], like: Tensor) -> Tensor:

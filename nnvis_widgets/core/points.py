@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .batchnorm import BatchNorm
+from .calibration import Found
 from .family import Families, WeightFamily
 from .program.checks import agree
 from .program.modules import Modules
@@ -23,6 +24,7 @@ from .program.program import Anchors, Program, Shared
 from .program.recordings import Recorded, Recordings, form_of, in_short
 from .replica import Replica
 from .scoring import Scorer
+from .tiles import in_groups, share
 
 _KEEP_BYTES = 128 * 2**20
 _CHECKS = 2  # batches: of the first one alone, a sample that leaves a layer silent says nothing of it
@@ -78,18 +80,37 @@ class Points:
         """Work of calibrating one point, in batches."""
         return self._calibration.steps if self._calibration else 0
 
-    def groups(self, ks: Sequence[int]) -> Iterator[tuple[Sequence[int], int]]:
+    @property
+    def _together(self) -> int:
+        """How many rows of the loaded batch are computed in one call."""
+        return 1 if self._now is None else self._now.together
+
+    def groups(self, ks: Sequence[int], part: int = 0, parts: int = 1) -> Iterator[tuple[Sequence[int], int]]:
         """Yield the rows in order, in groups that are best asked for at once of the loaded batch, and the work done before.
 
-        Without rows it is work towards the next ones: steps of their calibration.
+        Without rows it is work towards the next ones: steps of their calibration. One of several parts consists of groups of
+        the whole, since rows that are computed together share their last bits.
         """
-        for some in [ks] if self._calibration is None else self._calibration.groups(ks):
-            for steps in () if self._calibration is None else self._calibration.run(some):
-                yield (), steps
+        groups = self._grouped(ks)
+        if parts > 1:
+            # which operations move, and so how many rows go together, is known once a row has been calibrated
+            yield from self._calibrating(share(ks, part, parts)[:1] or ks[:1])
             self._share()
-            size = 1 if self._now is None else self._now.together
-            for first in range(0, len(some), size):
-                yield some[first : first + size], 0
+            groups = list(share([few for some in groups for few in in_groups(some, self._together)], part, parts))
+            for some in self._grouped([k for few in groups for k in few]):
+                yield from self._calibrating(some)
+        for some in groups:
+            yield from self._calibrating(some)
+            self._share()
+            for few in in_groups(some, self._together):
+                yield few, 0
+
+    def _grouped(self, ks: Sequence[int]) -> list[Sequence[int]]:
+        return [ks] if self._calibration is None else self._calibration.groups(ks)
+
+    def _calibrating(self, ks: Sequence[int]) -> Iterator[tuple[Sequence[int], int]]:
+        for steps in () if self._calibration is None else self._calibration.run(ks):
+            yield (), steps
 
     def _share(self) -> None:
         """Compute what the points of the loaded batch share, once the first of them have been calibrated."""
@@ -115,6 +136,15 @@ class Points:
             return self._recorded(ks), self._now.sample_weights
         several = [self._by_modules(k) for k in ks]
         return [torch.stack(values) for values in zip(*(scores for scores, _ in several), strict=True)], several[0][1]
+
+    def calibrated(self, ks: Sequence[int]) -> dict[int, Found]:
+        """Return the recalibrated statistics of those of the rows that have them; they are dear, and can be shared."""
+        return {} if self._calibration is None else self._calibration.given(ks)
+
+    def adopt(self, statistics: Mapping[int, Found]) -> None:
+        """Take recalibrated statistics that another worker has found."""
+        if self._calibration is not None:
+            self._calibration.adopt(statistics)
 
     def _check_labels(self, target: Any) -> None:
         if target is not None and not self._checked:
@@ -274,14 +304,15 @@ class ManyPoints:
         """Work of calibrating one point, in batches."""
         return self._members[0].steps
 
-    def groups(self, ks: Sequence[int]) -> Iterator[tuple[Sequence[int], int]]:
-        """Yield the rows family by family, as `Points.groups` does."""
+    def groups(self, ks: Sequence[int], part: int = 0, parts: int = 1) -> Iterator[tuple[Sequence[int], int]]:
+        """Yield the rows family by family, as `Points.groups` does; a part has its share of every family."""
         of = self._of[list(ks)]
         for member in dict.fromkeys(of.tolist()):
             self._members[member].load(self._batch, self._n)
             self._loaded = member
             start = int(self._starts[member])
-            for group, steps in self._members[member].groups([k - start for k, m in zip(ks, of, strict=True) if m == member]):
+            own = [k - start for k, m in zip(ks, of, strict=True) if m == member]
+            for group, steps in self._members[member].groups(own, part, parts):
                 yield [k + start for k in group], steps
             self._members[member].unload()
 
@@ -292,3 +323,22 @@ class ManyPoints:
             self._members[member].load(self._batch, self._n)
             self._loaded = member
         return self._members[member].scores([k - int(self._starts[member]) for k in ks])
+
+    def calibrated(self, ks: Sequence[int]) -> dict[int, Found]:
+        """Return the recalibrated statistics of rows, as `Points.calibrated` does."""
+        found: dict[int, Found] = {}
+        for start, own, member in self._split(ks):
+            found.update({k + start: named for k, named in member.calibrated(own).items()})
+        return found
+
+    def adopt(self, statistics: Mapping[int, Found]) -> None:
+        """Take recalibrated statistics, as `Points.adopt` does."""
+        for start, own, member in self._split(list(statistics)):
+            member.adopt({k: statistics[k + start] for k in own})
+
+    def _split(self, ks: Sequence[int]) -> Iterator[tuple[int, list[int], Points]]:
+        """Yield each family's first row, its own numbers of the rows, and its points."""
+        for number, (start, member) in enumerate(zip(self._starts.tolist(), self._members, strict=True)):
+            own = [k - start for k in ks if self._of[k] == number]
+            if own:
+                yield start, own, member

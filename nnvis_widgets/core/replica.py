@@ -1,6 +1,6 @@
 """A private copy of the user's model, called as a function of its weights.
 
-May import: torch, core.states, core.data. The user's model is read once and never written; every call gets weights and
+May import: torch, core.states, core.data, core.exact. The user's model is read once and never written; every call gets weights and
 buffers as arguments.
 """
 
@@ -18,6 +18,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from .data import DataError, leaves, move
+from .exact import exact_kernels
 from .states import Layout, StateError, raw_bytes, refuse_split, unwrap
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
@@ -70,6 +71,15 @@ class Replica:
         self.dtypes = {name: p.dtype for name, p in self._model.named_parameters()}
         persistent = set(self.layout.buffers)
         self._buffers = {name: b.dtype for name, b in self._model.named_buffers() if name in persistent}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        given = (self._model, self._caller._forward, self.device, self.grad, self.compiled)
+        return _remade, (given, self._written, self._caller.output_is, self._calls)
+
+    def twin(self) -> Replica:
+        """Return a copy for another thread, which must not share the module that weights are put into."""
+        with self._lock:
+            return _remade(*self.__reduce__()[1])
 
     @property
     def buffer_names(self) -> Collection[str]:
@@ -237,9 +247,14 @@ class Replica:
 
     def exact(self) -> AbstractContextManager:
         """Full float32 products and repeatable kernels on CUDA, where cuDNN would round to TF32 by default."""
-        if self.device.type != "cuda":
-            return nullcontext()
-        return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        return exact_kernels() if self.device.type == "cuda" else nullcontext()
+
+
+def _remade(given: tuple[Any, ...], written: frozenset[str], output_is: str, calls: dict[str, int]) -> Replica:
+    # without a probe: that reads torch's global random state, which the user's own thread may be drawing from
+    replica = Replica(*given)
+    replica._written, replica._caller.output_is, replica._calls = written, output_is, calls
+    return replica
 
 
 class _Caller(nn.Module):

@@ -110,7 +110,7 @@ def _per_sample(loss: Score, output: Any, target: Any, n: int) -> tuple[Score, W
     """Return a loss that gives (n,), and the samples' weights, where that equals the user's mean; else the loss as it is."""
     value = _checked(loss, n, output, target)
     if value.ndim:
-        return lambda o, t: _rows(loss(o, t)), None
+        return partial(_rows_of, loss), None
     unreduced = _without_reduction(loss)
     if unreduced is None:
         return loss, None
@@ -120,7 +120,7 @@ def _per_sample(loss: Score, output: Any, target: Any, n: int) -> tuple[Score, W
     same = partial(torch.isclose, value.double(), rtol=1e-4 if value.dtype.itemsize > 2 else 1e-2, atol=1e-7, equal_nan=True)
     weigh = class_weights(loss, output, target)
     if weigh is not None:
-        ratio = _ratio(unreduced, weigh)
+        ratio: Score = partial(_per_weight, unreduced, weigh)
         weights = weigh(target)
         if same((ratio(output, target) * weights).sum() / weights.sum()):
             return ratio, weigh
@@ -134,28 +134,30 @@ def _per_sample(loss: Score, output: Any, target: Any, n: int) -> tuple[Score, W
                 "use reduction='mean' or reduction='none'"
             )
         return loss, None
-    ignored = getattr(loss, "ignore_index", None)
-
-    def rows_of(o: Any, t: Any) -> Tensor:
-        if ignored is not None and isinstance(t, Tensor) and bool((t == ignored).any()):
-            raise DataError(
-                f"loss: label {ignored}, which the loss ignores, is in some batches only, so its mean per batch is no mean "
-                "over samples. Pass a loss that returns one value per sample, shape (n,)"
-            )
-        return _rows(unreduced(o, t))
-
-    return rows_of, None
+    return partial(_counting_all, unreduced, getattr(loss, "ignore_index", None)), None
 
 
-def _ratio(unreduced: Score, weigh: Weigh) -> Score:
+# functions of the module with their arguments bound, since closures cannot travel to another process
+
+
+def _rows_of(loss: Score, output: Any, target: Any) -> Tensor:
+    return _rows(loss(output, target))
+
+
+def _counting_all(unreduced: Score, ignored: int | None, output: Any, target: Any) -> Tensor:
+    if ignored is not None and isinstance(target, Tensor) and bool((target == ignored).any()):
+        raise DataError(
+            f"loss: label {ignored}, which the loss ignores, is in some batches only, so its mean per batch is no mean "
+            "over samples. Pass a loss that returns one value per sample, shape (n,)"
+        )
+    return _rows(unreduced(output, target))
+
+
+def _per_weight(unreduced: Score, weigh: Weigh, output: Any, target: Any) -> Tensor:
     """Return each sample's loss per weight: the mean over samples with those weights is then torch's ratio of sums."""
-
-    def per_weight(output: Any, target: Any) -> Tensor:
-        rows = _rows(unreduced(output, target).double())
-        weights = weigh(target)
-        return torch.where(weights > 0, rows / weights, rows)
-
-    return per_weight
+    rows = _rows(unreduced(output, target).double())
+    weights = weigh(target)
+    return torch.where(weights > 0, rows / weights, rows)
 
 
 def _checked(loss: Score, n: int, output: Any, target: Any) -> Tensor:
@@ -208,16 +210,16 @@ def class_weights(loss: Score, output: Any, target: Any) -> Weigh | None:
             "loss: label smoothing gives a sample a loss even where its class has weight 0, so there is no value per sample; "
             "give every class a weight above 0, or pass a loss that returns one value per sample, shape (n,)"
         )
+    return partial(_weigh, weight, ignored)
 
-    def weigh(labels: Tensor) -> Tensor:
-        kept = labels != ignored
-        if weight is None:
-            weights = kept.double()
-        else:
-            weights = weight.detach().double().to(labels.device)[torch.where(kept, labels, 0).long()] * kept
-        return _rows(weights)  # of pixels or tokens: their mean, as for the loss
 
-    return weigh
+def _weigh(weight: Tensor | None, ignored: int, labels: Tensor) -> Tensor:
+    kept = labels != ignored
+    if weight is None:
+        weights = kept.double()
+    else:
+        weights = weight.detach().double().to(labels.device)[torch.where(kept, labels, 0).long()] * kept
+    return _rows(weights)  # of pixels or tokens: their mean, as for the loss
 
 
 def _without_reduction(loss: Score) -> Score | None:

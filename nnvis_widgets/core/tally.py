@@ -6,7 +6,8 @@ May import: torch, numpy. Sums add, so samples may come in any order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,12 +87,13 @@ def _sums(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What has been measured so far: one `Tally` for each quantity, over the rows asked for."""
+    """What has been measured so far: one `Tally` for each quantity, over the rows asked for, and `work`: who did it."""
 
     tallies: dict[str, Tally]
     n: int
     fraction: float
     batches: int
+    work: dict[str, Any] = field(default_factory=dict)
 
 
 class Book:

@@ -1,4 +1,4 @@
-"""The order in which points are visited, and how many at a time.
+"""The order in which points are visited, how many at a time, and how they are shared out.
 
 May import: numpy.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
+_BUSY = 0.8  # share of the time that all workers should have something to do
 
 
 def coarse_to_fine(points: int, first: int | None = None) -> list[int]:
@@ -69,3 +71,44 @@ def in_growing_groups(points: Sequence[int], first: int) -> list[Sequence[int]]:
         groups.append(points[:first])
         points, first = points[first:], 2 * first
     return groups
+
+
+def in_groups(points: Sequence[int], size: int) -> list[Sequence[int]]:
+    """Return the points in order, in lists of at most `size`.
+
+    Examples
+    --------
+    >>> in_groups([4, 0, 2, 1, 3], 2)
+    [[4, 0], [2, 1], [3]]
+    """
+    return [points[first : first + size] for first in range(0, len(points), size)]
+
+
+def share(things: Sequence, part: int, parts: int) -> Sequence:
+    """Return one of `parts` neighbouring shares of nearly one length; empty where there are fewer things.
+
+    Examples
+    --------
+    >>> [share([4, 0, 2, 1, 3], part, 2) for part in (0, 1)]
+    [[4, 0], [2, 1, 3]]
+    """
+    return things[part * len(things) // parts : (part + 1) * len(things) // parts]
+
+
+def parts_of(batches: int, rows: int, workers: int) -> int:
+    """Return into how few parts the rows of each batch are cut so that workers rarely wait for the last of them.
+
+    Examples
+    --------
+    >>> parts_of(batches=8, rows=41, workers=4), parts_of(batches=2, rows=41, workers=5)
+    (1, 2)
+    """
+
+    def busy(parts: int) -> float:
+        tiles = batches * parts
+        return tiles / (-(-tiles // workers) * workers)
+
+    for parts in range(1, rows + 1):
+        if busy(parts) >= _BUSY:
+            return parts
+    return max(rows, 1)

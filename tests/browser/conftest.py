@@ -25,6 +25,8 @@ def pytest_collection_modifyitems(items):
     for item in filter(in_browser, items):
         item.add_marker("browser")
         item.add_marker(pytest.mark.timeout(600))
+        # a picture is read while a busy machine may still be drawing it; what is wrong is wrong three times
+        item.add_marker(pytest.mark.flaky(reruns=2))
     # last: while Playwright runs, its event loop runs in this thread, and no other test could start one
     items.sort(key=in_browser)
 

@@ -76,7 +76,7 @@ class TestWhatFollowsThePath:
         explorer.rest("Layer", layer="fc2")
         explorer.press("level", "Model")
         explorer.until(lambda: explorer.text("state").startswith("model"), "the model")
-        assert not explorer.part("layers").is_visible()
+        explorer.until(lambda: not explorer.part("layers").is_visible(), "no list of layers")
         explorer.press("level", "Layer")
         explorer.until(lambda: explorer.text("state").startswith("fc2"), "fc2 again")
 
@@ -89,12 +89,13 @@ class TestPath:
 
             def right(shown=shown):
                 plots = [explorer.plot(name) for name in ("loss", "metric")]
-                return all({kind for kind in ("linear", "quadratic", "lagrange") if p[kind].shown} == shown for p in plots)
+                drawn = all({kind for kind in ("linear", "quadratic", "lagrange") if p[kind].shown} == shown for p in plots)
+                legend, read = explorer.text("legend"), explorer.text("read")
+                return drawn and all(
+                    (word in legend) == (f"{word}:" in read) == (word in shown) for word in ("linear", "quadratic")
+                )
 
-            explorer.until(right, f"{shown} alone")
-            for word in ("linear", "quadratic"):
-                assert (word in explorer.text("legend")) == (word in shown)
-                assert (f"{word}:" in explorer.text("read")) == (word in shown)
+            explorer.until(right, f"{shown} alone, drawn and in words")
 
     def test_start_mid_and_end_checkpoint(self, explorer, truth):
         explorer.rest("Model")

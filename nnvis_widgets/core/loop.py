@@ -1,0 +1,63 @@
+"""Scores become sums: the loop of every sweep, whoever computes its pieces.
+
+May import: core.data, core.tally, core.worker.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from .data import Samples
+from .tally import Book, Sweep
+from .worker import Piece
+
+
+def entered(
+    pieces: Iterable[Piece | None],
+    book: Book,
+    samples: Samples,
+    total: int,
+    work: dict[str, Any],
+    heartbeat: float,
+    point_major: bool,
+) -> Iterator[Sweep]:
+    """Yield what is in the book after each batch, and every `heartbeat` seconds.
+
+    Parameters
+    ----------
+    pieces : iterable of Piece or None
+        In order: batch by batch, or point by point where `point_major`. None where there is nothing new yet.
+    total : int
+        Work of the whole sweep: points times batches, and steps of their calibration.
+    """
+    done, last = 0, time.monotonic()
+    complete = number = 0
+    for piece in pieces:
+        measured = piece is not None and bool(piece.rows)
+        if piece is not None:
+            number = piece.number
+            done += len(piece.rows) + piece.steps
+            if piece.rows:
+                book.note(piece.rows, piece.scores, piece.weights)
+        if time.monotonic() - last > heartbeat and not (point_major and measured):
+            # in later batches the points that come first would be ahead of the others
+            if number == 0:
+                book.enter(number, samples.size(number))
+            n = samples.n if point_major else complete or samples.size(0)
+            yield Sweep(book.tallies, n, done / total, len(samples) if point_major else max(number, 1), work)
+            last = time.monotonic()
+        if piece is None or not piece.last:
+            continue
+        book.enter(number, samples.size(number))
+        if point_major:
+            if number == len(samples) - 1 or time.monotonic() - last > heartbeat:
+                yield Sweep(book.tallies, samples.n, done / total, len(samples), work)
+                last = time.monotonic()
+            continue
+        complete += samples.size(number)
+        book.forget(number)
+        number += 1
+        yield Sweep(book.tallies, complete, done / total, number, work)
+        last = time.monotonic()
