@@ -552,21 +552,3 @@ class TestDask:
                 patch.setattr(type(client), name, value)
                 with pytest.raises(ExecutorError, match=f"executor: .*{words}"):
                     on(client, model, data)
-
-    @pytest.mark.slow
-    def test_a_worker_killed_on_the_way(self, model, data, path):
-        distributed = pytest.importorskip("distributed")
-        with (
-            distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-            distributed.Client(cluster) as client,
-        ):
-            with pytest.warns(RuntimeWarning, match="executor: dask starts its workers with MALLOC_TRIM"):
-                evaluator = on(client, model, data, loss=slow_loss, engine="plain")
-            pids = client.run(os.getpid)
-            steps = nv.iter_path(evaluator, path)
-            while next(steps).fraction < 0.1:
-                pass
-            os.kill(next(iter(pids.values())), signal.SIGKILL)
-            *_, last = steps
-        assert equal(last, nv.measure_path(on(None, model, data, engine="plain"), path))
-        assert "lost" not in last.provenance
