@@ -25,6 +25,9 @@ from nnvis_widgets.core.calibration import Calibration
 from nnvis_widgets.core.remote import ExecutorError, Failure
 from nnvis_widgets.core.tiles import in_groups, parts_of, share
 
+# processes import torch first, which takes seconds
+pytestmark = pytest.mark.slow
+
 SPAWN = multiprocessing.get_context("spawn")
 POLICIES = ("final", "recalibrate", "interpolate", "batch")
 

@@ -14,7 +14,8 @@ import nnvis_widgets as nv
 from nnvis_widgets.core.family import LinearPath, QuadraticPath
 
 ALPHAS = (-0.3, 0.5, 1.0, 1.4)
-pytestmark = pytest.mark.usefixtures("unhurried")
+# hundreds of small networks, each measured three ways
+pytestmark = [pytest.mark.usefixtures("unhurried"), pytest.mark.slow]
 
 
 def evaluator(case, model, engine="auto", **options):
