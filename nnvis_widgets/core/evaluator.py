@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from .. import __version__
 from ..results import Measurement
 from .batchnorm import BatchNorm, calibration_of
+from .calling import Forward
 from .data import Samples, move
 from .executors import Crew
 from .family import Families, WeightFamily
 from .loop import entered
 from .program.recordings import Engine, Recordings
 from .program.statistics import Statistics
-from .replica import Forward, Replica, find_device
+from .replica import Replica, find_device
 from .scope import Scope
 from .scoring import Score, Scorer
 from .states import Layout, State, digest, snapshot

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -17,11 +17,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
+from .calling import Caller, Forward, default_forward
 from .data import DataError, leaves, move
 from .exact import exact_kernels
 from .states import Layout, StateError, raw_bytes, refuse_split, unwrap
-
-Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
 
 
 class Replica:
@@ -51,7 +50,7 @@ class Replica:
             parameter.grad = None
         self._model = replica.to(device).eval().requires_grad_(False)
         self.device = device
-        self._caller = _Caller(self._model, forward or default_forward)
+        self._caller = Caller(self._model, forward or default_forward)
         # weights are put into one module for the time of a call: two threads in it would mix theirs up
         self._lock = threading.RLock()
         self._written: frozenset[str] = frozenset()
@@ -257,38 +256,6 @@ def _remade(given: tuple[Any, ...], written: frozenset[str], output_is: str, cal
     return replica
 
 
-class _Caller(nn.Module):
-    """Lets `functional_call` put weights in while the user's own function calls the model."""
-
-    def __init__(self, model: nn.Module, forward: Forward):
-        super().__init__()
-        self.model = model
-        self._forward = forward
-        self.output_is = ""
-
-    def forward(self, batch: Any) -> tuple[Any, Any]:
-        answer = self._forward(self.model, batch)
-        if not (isinstance(answer, tuple) and len(answer) == 2):
-            raise TypeError(f"forward: must return (output, target), received {type(answer).__name__}")
-        output = _tensor(answer[0])
-        several = isinstance(output, (tuple, list)) and len(output) > 1 and isinstance(output[0], Tensor)
-        # one's own forward function has said what the output is
-        several = several and self._forward is default_forward
-        if not self.output_is:  # once, in the first pass: a compiled one must not write
-            self.output_is = f"the first of {len(output)}" if several else "all"
-        return output[0] if several else output, answer[1]
-
-
-def default_forward(model: nn.Module, batch: Any) -> tuple[Any, Any]:
-    """Return ``model(batch[0]), batch[1]``."""
-    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
-        raise DataError(
-            f"data: a batch is expected to be (inputs, targets), received {type(batch).__name__}. Say how to use it with "
-            "forward=lambda model, batch: (model(batch['image']), batch['label'])"
-        )
-    return model(batch[0]), batch[1]
-
-
 def find_device(wanted: str | torch.device) -> torch.device:
     """Return the device that "auto" or a name stands for; refuse one that is not there."""
     if str(wanted) == "auto":
@@ -307,16 +274,3 @@ def find_device(wanted: str | torch.device) -> torch.device:
 
 def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _tensor(output: Any) -> Any:
-    """Unpack the usual containers of a single output: `.logits`, ['logits'], a one-element tuple."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(getattr(output, "logits", None), Tensor):
-        return output.logits
-    if isinstance(output, Mapping) and isinstance(output.get("logits"), Tensor):
-        return output["logits"]
-    if isinstance(output, (tuple, list)) and len(output) == 1:
-        return _tensor(output[0])
-    return output

@@ -20,7 +20,8 @@ from torch import Tensor
 from .batchnorm import BatchNorm
 from .data import Samples, move
 from .family import Families, WeightFamily
-from .points import ManyPoints, Points
+from .many_points import ManyPoints
+from .points import Points
 from .program.program import Shared
 from .program.recordings import Engine, Recordings
 from .program.statistics import Statistics

@@ -21,6 +21,7 @@ from ..core.states import Layout
 from ..core.tally import Tally
 from ..core.tiles import nested_grids
 from ..results import SurfaceResult
+from .shared import answer, check_evaluator
 
 
 def measure_surface(
@@ -66,9 +67,7 @@ def measure_surface(
     -----
     Random, filter-normalised slices and trajectories on them: Li et al. (2018).
     """
-    for result in iter_surface(evaluator, plane, x=x, y=y, resolution=resolution, span=span, scope=scope):
-        final = result
-    return final
+    return answer(iter_surface(evaluator, plane, x=x, y=y, resolution=resolution, span=span, scope=scope))
 
 
 def iter_surface(
@@ -87,8 +86,7 @@ def iter_surface(
     not been reached are NaN, with n = 0. Closing the generator stops the work; what was yielded stays valid over its n.
     """
     # not itself a generator function: bad input is refused when it is called, not at the first step
-    if not isinstance(evaluator, Evaluator):
-        raise TypeError(f"evaluator: the first argument is an nv.Evaluator(model, data), received {type(evaluator).__name__}")
+    check_evaluator(evaluator)
     if not isinstance(plane, Plane):
         raise TypeError(f"plane: as nv.random_plane, nv.pca_plane or nv.three_point_plane give it, received {type(plane).__name__}")
     counts, spans = _pair("resolution", resolution), (None, None) if span is None else _pair("span", span)
