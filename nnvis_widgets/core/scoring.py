@@ -92,8 +92,7 @@ def is_classification(output: Any, target: Any) -> bool:
 
 def accuracy(output: Tensor, target: Tensor) -> Tensor:
     """Return the share of right predictions for each sample, shape (n,)."""
-    right = (output.argmax(1) == target).float()
-    return right.reshape(len(right), -1).mean(1)
+    return _rows((output.argmax(1) == target).float())
 
 
 def _cross_entropy(output: Tensor, target: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """A forward pass at many points of one family: the prefix once a batch, the head once an anchor, the suffix at each point.
 
-May import: torch, numpy, core.family, core.program.
+May import: torch, numpy, core.program.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from ..family import KNOT_TOLERANCE
 from .affine import Kind
 from .anchors import Anchors
+from .lean import mixture
 from .recordings import Engine, Recorded, images_last, tensors_of
 from .split import Split, batched_only
 
@@ -192,12 +192,17 @@ class Program:
                 self._alone = True
         if len(ks) > 1:
             return [torch.cat(values) for values in zip(*(self.scores([k], weights, buffers) for k in ks), strict=True)]
-        given = [self._given(node, ks[0], weights, buffers) for node in self._parts.suffix.inputs]
-        if self._engine.compile:
-            return [score[None].clone() for score in self._parts.suffix.compiled(*given)]
-        return [score[None] for score in self._parts.suffix.run(given)]
+        row = self._anchors.rows[ks[0]].tolist() if self._anchors is not None else ()
+        given = [self._given(node, weights, buffers) for node in self._parts.suffix.inputs]
+        if not self._engine.compile:
+            return [score[None] for score in self._parts.suffix.at(row, given)]
+        mixed = self._parts.suffix.mixed
+        pairs = zip(self._parts.suffix.inputs, given, strict=True)
+        return [
+            score[None].clone() for score in self._parts.suffix.compiled(*[mixture(row, v) if n in mixed else v for n, v in pairs])
+        ]
 
-    def _given(self, node: fx.Node, k: int, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Any:
+    def _given(self, node: fx.Node, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Any:
         if node in self._fixed:
             return self._fixed[node]
         if node in self._batch:
@@ -205,20 +210,7 @@ class Program:
         if node in self._names:
             what, name = self._names[node]
             return buffers[name] if what == "buffer" else self._entering(node, weights)
-        return self._combined(node, k)
-
-    def _combined(self, node: fx.Node, k: int) -> Tensor:
-        assert self._anchors is not None
-        parts = [(float(c), head[node]) for c, head in zip(self._anchors.rows[k], self._heads, strict=True) if c != 0.0]
-        if len(parts) == 2 and abs(parts[0][0] + parts[1][0] - 1.0) <= KNOT_TOLERANCE:
-            return torch.lerp(parts[0][1], parts[1][1], parts[1][0])
-        if len(parts) == 1 and parts[0][0] == 1.0:
-            return parts[0][1]
-        first, *others = parts
-        total = first[1] * first[0] if first[0] != 1.0 else first[1]
-        for position, (c, tensor) in enumerate(others):
-            total = torch.add(total, tensor, alpha=c) if not position and total is first[1] else total.add_(tensor, alpha=c)
-        return total
+        return [head[node] for head in self._heads]
 
     def _many(self, ks: Sequence[int]) -> list[Tensor]:
         given, axes = [], []
@@ -239,7 +231,7 @@ class Program:
             self._stacks[node] = heads.flatten(1) if bool(torch.isfinite(heads).all()) else None
         stack = self._stacks[node]
         if stack is None:
-            return torch.stack([self._combined(node, k) for k in ks])
+            return torch.stack([mixture(self._anchors.rows[k].tolist(), [head[node] for head in self._heads]) for k in ks])
         rows = torch.as_tensor(self._anchors.rows[list(ks)], dtype=stack.dtype, device=stack.device)
         return (rows @ stack).unflatten(1, self._heads[0][node].shape)
 

@@ -230,7 +230,7 @@ class Recordings:
         return [*results, *((kind, value) for kind, value in also if isinstance(value, Tensor))]
 
     def _tidy(self, graph: fx.Graph) -> None:
-        tidy(graph, self.engine.channels_last)
+        tidy(graph, self.engine.channels_last, slices=self._replica.device.type == "cpu")
 
 
 def _other(tensor: Tensor) -> Tensor:

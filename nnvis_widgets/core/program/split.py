@@ -1,6 +1,6 @@
 """A recorded forward pass cut in pieces: what is fixed, what only the samples change, the affine head, and the rest.
 
-May import: torch, core.program.affine.
+May import: torch, core.program.affine, core.program.lean.
 """
 
 from __future__ import annotations
@@ -16,30 +16,50 @@ import torch
 from torch import Tensor, fx
 
 from .affine import Kind
+from .lean import lean, pool_quickly
 
 Values = dict[fx.Node, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A part of a graph as a function of the values that it needs."""
+    """A part of a graph as a function of the values that it needs; those that are `mixed` are affine in the coefficients."""
 
     inputs: tuple[fx.Node, ...]
     outputs: tuple[fx.Node, ...]
-    module: fx.GraphModule
+    graph: fx.Graph
+    mixed: tuple[fx.Node, ...] = ()
 
     def __call__(self, *values: dict[fx.Node, Any]) -> dict[fx.Node, Any]:
         """Return the outputs, given dictionaries that hold the inputs among other things."""
-        return dict(zip(self.outputs, self.run([_find(node, values) for node in self.inputs]), strict=True))
+        return dict(zip(self.outputs, self._lean(*[_find(node, values) for node in self.inputs]), strict=True))
+
+    def at(self, row: Sequence[float], inputs: Sequence[Any]) -> Sequence[Any]:
+        """Return the outputs at one row of coefficients, for the inputs in order: those that are mixed at each anchor."""
+        return self._mixing(row, *inputs)
 
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
-        """Return the outputs for the inputs, both in order."""
-        return self.module.forward(*inputs) if self.outputs else ()
+        """Return the outputs for the inputs, both in order, writing over nothing: the inputs may be several points' at once."""
+        return self._plain.forward(*inputs)
 
     @cached_property
     def compiled(self) -> Callable[..., Sequence[Any]]:
         """The same function of its inputs through ``torch.compile``: made once, weights and samples are arguments."""
-        return torch.compile(self.module, dynamic=False)
+        return torch.compile(self._plain, dynamic=False)
+
+    @cached_property
+    def _plain(self) -> fx.GraphModule:
+        return fx.GraphModule(torch.nn.Module(), self.graph)
+
+    @cached_property
+    def _lean(self) -> Callable[..., Sequence[Any]]:
+        return fx.GraphModule(torch.nn.Module(), lean(self.graph)).forward if self.outputs else lambda *_: ()
+
+    @cached_property
+    def _mixing(self) -> Callable[..., Sequence[Any]]:
+        places = {node: place for place, node in enumerate(self.inputs)}
+        own = [node for node in self.graph.nodes if node.op == "placeholder"]
+        return fx.GraphModule(torch.nn.Module(), lean(self.graph, [own[places[node]] for node in self.mixed])).forward
 
 
 def _find(node: fx.Node, values: Sequence[dict[fx.Node, Any]]) -> Any:
@@ -49,9 +69,10 @@ def _find(node: fx.Node, values: Sequence[dict[fx.Node, Any]]) -> Any:
     raise KeyError(node)
 
 
-def cut(graph: fx.Graph, outputs: Iterable[fx.Node], given: Iterable[fx.Node]) -> Piece:
-    """Return the part of a graph that computes `outputs` from those of the `given` values that it needs."""
-    outputs, given = tuple(dict.fromkeys(outputs)), set(given)
+def cut(graph: fx.Graph, outputs: Iterable[fx.Node], given: Iterable[fx.Node], mixed: Iterable[fx.Node] = ()) -> Piece:
+    """Return the part of a graph that computes `outputs` from those of the `given` and `mixed` values that it needs."""
+    outputs, mixed = tuple(dict.fromkeys(outputs)), set(mixed)
+    given = mixed.union(given)
     needed: set[fx.Node] = set()
     waiting = list(outputs)
     while waiting:
@@ -64,13 +85,15 @@ def cut(graph: fx.Graph, outputs: Iterable[fx.Node], given: Iterable[fx.Node]) -
     inputs = tuple(node for node in graph.nodes if node in needed and node in given)
     for node in inputs:
         copies[node] = piece.placeholder(node.name)
+        copies[node].meta.update(node.meta)
     for node in graph.nodes:
         if node in needed and node not in given:
             if node.op in ("placeholder", "get_attr"):
                 raise KeyError(f"{node} is needed and not given")
             copies[node] = piece.node_copy(node, copies.__getitem__)
     piece.output([copies[node] for node in outputs])
-    return Piece(inputs, outputs, fx.GraphModule(torch.nn.Module(), piece))
+    pool_quickly(piece)
+    return Piece(inputs, outputs, piece, tuple(node for node in inputs if node in mixed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +151,7 @@ def split(
     shared = [*done[Kind.FIXED], *done[Kind.BATCH]]
     moving = [*given[Kind.WEIGHT], *given[Kind.MOVING]]
     # what is cheap to form again from the weights of a point, such as a transposed view, is not kept for each anchor
-    suffix = cut(graph, outputs, [*shared, *done[Kind.UNIT], *done[Kind.HEAD], *moving])
+    suffix = cut(graph, outputs, [*shared, *done[Kind.UNIT], *moving], done[Kind.HEAD])
     heads = cut(graph, _of(Kind.HEAD, kinds, suffix.inputs), [*shared, *done[Kind.UNIT], *given[Kind.WEIGHT]])
     units = cut(graph, _of(Kind.UNIT, kinds, suffix.inputs, heads.inputs), [*shared, *given[Kind.UNIT]])
     needed = _of(Kind.BATCH, kinds, suffix.inputs, heads.inputs, units.inputs, also)

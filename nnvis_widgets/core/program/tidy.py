@@ -1,7 +1,8 @@
 """Operations of a recorded forward pass replaced by faster ones with the same values.
 
 May import: torch. Max-pooling on a CPU also finds where each maximum was; as maxima of shifted slices it takes a fifth of the
-time. ReLU and max-pooling commute, and after the pooling there is less to do. None of this changes a bit.
+time. ReLU and max-pooling commute, and after the pooling there is less to do. None of this changes a bit. A log-softmax
+of log-probabilities is left out, since it returns them up to rounding.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import fx
 aten = torch.ops.aten
 
 
-def tidy(graph: fx.Graph, channels_last: bool) -> None:
+def tidy(graph: fx.Graph, channels_last: bool, slices: bool = True) -> None:
     """Rewrite a recorded graph in place.
 
     Parameters
@@ -25,19 +26,32 @@ def tidy(graph: fx.Graph, channels_last: bool) -> None:
     graph : torch.fx.Graph
     channels_last : bool
         Whether images will run through it channels-last: what was a view of them then has to be allowed to copy.
+    slices : bool
+        Whether maxima of slices are faster than max-pooling.
     """
     for node in list(graph.nodes):
         if node.op != "call_function":
             continue
         if channels_last and node.target in (aten.view.default, aten._unsafe_view.default):
             node.target = aten.reshape.default
-        elif node.target is aten.max_pool2d_with_indices.default:
+        elif slices and node.target is aten.max_pool2d_with_indices.default:
             _pool(graph, node)
         elif node.target is aten.nll_loss_forward.default:
             _pick(graph, node)
         elif node.target is aten.copy.default:
             _copy(graph, node)
+        elif (
+            node.target is aten._log_softmax.default
+            and node.args[0].target is node.target
+            and node.args[0].args[1:] == node.args[1:]
+        ):
+            node.replace_all_uses_with(node.args[0])  # a loss that takes logits, after a model that ends in log-probabilities
     graph.eliminate_dead_code()
+
+
+def _is_twice(node: fx.Node) -> bool:
+    before, *how = node.args
+    return isinstance(before, fx.Node) and before.target is node.target and list(before.args[1:]) == how
 
 
 def _copy(graph: fx.Graph, node: fx.Node) -> None:
@@ -71,7 +85,10 @@ def _pool(graph: fx.Graph, pool: fx.Node) -> None:
         dims = len(shape) - 2, len(shape) - 1
         if window == (2, 2):
             # four slices at once: of an affine value they are affine too, so that the maxima are of what is contiguous
-            result = _largest(graph, [_slice(graph, result, dims, first, stride, shape[-2:]) for first in product((0, 1), (0, 1))])
+            corners = [_slice(graph, result, dims, first, stride, shape[-2:]) for first in product((0, 1), (0, 1))]
+            for first, corner in zip(product((0, 1), (0, 1)), corners, strict=True):
+                corner.meta["corner"] = first
+            result = _largest(graph, corners)
         else:
             for axis in (0, 1):
                 parts = [
