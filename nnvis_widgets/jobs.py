@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +35,53 @@ class Job:
     def seconds(self) -> float:
         """Time since it was submitted."""
         return time.monotonic() - self.started
+
+
+@dataclass(frozen=True)
+class Step:
+    """Results that are best measured together.
+
+    Attributes
+    ----------
+    keys : mapping of str to hashable
+        What determines each result, by its name in the picture.
+    make : callable
+        Yields growing results by name, given the names of those that are not known yet.
+    """
+
+    keys: Mapping[str, Hashable]
+    make: Callable[[Sequence[str]], Iterator[Mapping[str, Any]]]
+
+
+def stepwise(steps: Sequence[Step], known: MutableMapping[Hashable, Any]) -> Iterator[tuple[dict[str, Any], float]]:
+    """Yield what there is by name, and the fraction that is done, while the steps fill what is not `known` yet.
+
+    What fails together is tried one by one, and what fails by itself does not take its neighbours with it: the first of these
+    errors is raised at the end.
+    """
+    keys = {name: key for step in steps for name, key in step.keys.items()}
+    done = {name: known[key] for name, key in keys.items() if key in known}
+    waiting = [(step, names) for step in steps if (names := [name for name in step.keys if name not in done])]
+    failures: list[Exception] = []
+    total, finished = sum(len(names) for _, names in waiting), 0
+    while waiting:
+        step, names = waiting.pop(0)
+        results: Mapping[str, Any] = {}
+        try:
+            for results in step.make(names):
+                done.update(results)
+                part = sum(getattr(result, "fraction", 0.0) for result in results.values())
+                yield {name: done[name] for name in keys if name in done}, (finished + part) / total
+        except Exception as error:
+            if len(names) > 1:
+                waiting[:0] = [(step, [name]) for name in names]
+                continue
+            failures.append(error)
+        else:
+            known.update({keys[name]: result for name, result in results.items()})
+        finished += len(names)
+    if failures:
+        raise failures[0]
 
 
 class Worker:

@@ -3,10 +3,12 @@
 import asyncio
 import threading
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from nnvis_widgets.jobs import DELIVERY, Debounce, Job, Worker
+from nnvis_widgets.jobs import DELIVERY, Debounce, Job, Step, Worker, stepwise
 
 
 class Seen:
@@ -187,3 +189,49 @@ def test_started_counts_the_jobs_that_began_to_work(submitted):
     for _ in range(submitted):
         worker.submit(Seen().job(counting(2)))
     assert worker.started == submitted
+
+
+def growing(asked, *, fails=()):
+    """A maker of results that grow in two steps, and refuses some names whoever else is asked for with them."""
+
+    def make(names):
+        asked.append(list(names))
+        if set(names) & set(fails):
+            raise ValueError(f"{sorted(set(names) & set(fails))[0]} is refused")
+        for fraction in (0.5, 1.0):
+            yield {name: SimpleNamespace(name=name, fraction=fraction) for name in names}
+
+    return make
+
+
+def test_steps_measure_together_what_is_not_known_and_remember_it():
+    asked, known = [], {("k", "a"): SimpleNamespace(name="a", fraction=1.0)}
+    steps = [Step({name: ("k", name) for name in some}, growing(asked)) for some in ("abc", "d")]
+    seen = list(stepwise(steps, known))
+    assert asked == [["b", "c"], ["d"]]
+    assert [list(done) for done, _ in seen] == [list("abc"), list("abc"), list("abcd"), list("abcd")]
+    np.testing.assert_allclose([fraction for _, fraction in seen], [1 / 3, 2 / 3, 5 / 6, 1])
+    assert [known["k", name].fraction for name in "abcd"] == [1.0] * 4
+    assert list(stepwise(steps, known)) == []
+
+
+def test_what_fails_together_is_tried_one_by_one_and_the_error_comes_last():
+    asked, known, seen = [], {}, []
+
+    def run():
+        seen.extend((list(done), fraction) for done, fraction in stepwise(steps, known))
+
+    steps = [Step({n: n for n in "abc"}, growing(asked, fails="b")), Step({"d": "d"}, growing(asked))]
+    with pytest.raises(ValueError, match="b is refused"):
+        run()
+    assert asked == [["a", "b", "c"], ["a"], ["b"], ["c"], ["d"]]
+    assert seen[-1] == (["a", "c", "d"], 1.0)
+    assert sorted(known) == ["a", "c", "d"]
+
+
+def test_what_was_stopped_halfway_is_not_taken_for_known():
+    known = {}
+    running = stepwise([Step({"a": "a"}, growing([]))], known)
+    next(running)
+    running.close()
+    assert known == {}

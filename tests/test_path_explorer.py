@@ -125,6 +125,37 @@ def test_what_is_known_is_not_measured_again(explorer):
     assert explorer._worker.started == before + 1
 
 
+def sweeps(monkeypatch):
+    """Return the list that grows by the rows of each sweep."""
+    seen, sweep = [], nv.Evaluator.sweep
+    monkeypatch.setattr(
+        nv.Evaluator, "sweep", lambda self, family, rows, **more: seen.append(rows) or sweep(self, family, rows, **more)
+    )
+    return seen
+
+
+def test_both_kinds_and_all_weights_take_one_pass_over_the_samples(explorer, trained, monkeypatch):
+    seen = sweeps(monkeypatch)
+    explorer.scope = "0"
+    explorer.compute()
+    assert len(seen) == 1
+    assert len(seen[0]) == 9 + 9 - 3 + 1  # three knots lie on both paths, the middle one at a point of its own
+    model, data, run = trained
+    quadratic = nv.QuadraticPath(run.initial, run.mid, run.final)
+    alone = nv.measure_path(nv.Evaluator(model, data), quadratic, np.linspace(0, 1, 9), scope="0")
+    np.testing.assert_allclose(explorer.results["quadratic"].loss, alone.loss, rtol=1e-6)
+    seen.clear()
+    with explorer.together():
+        explorer.scope, explorer.view, explorer.count = ("0.weight", (0, 0)), "weights", 6
+    explorer.compute()
+    assert len(seen) == 1
+    assert len(explorer.results) == 12
+    explorer.count = 9
+    explorer.compute()
+    assert len(seen) == 2  # the three that are new
+    assert len(explorer.results) == 18
+
+
 def test_knots_are_always_among_the_points():
     np.testing.assert_allclose(grid((-0.2, 1.1), 4, (0.0, 0.4, 1.0)), [-0.2, 0.0, 0.7 / 3, 0.4, 2 / 3, 1.0, 1.1], atol=1e-12)
     np.testing.assert_array_equal(grid((0.3, 0.9), 3, (0.0, 0.5, 1.0)), [0.3, 0.5, 0.6, 0.9])
@@ -436,6 +467,9 @@ def test_an_overview_draws_complete_curves_only(explorer):
     part = explorer.results[name]
     explorer.results[name] = type(part)(**{**vars(part), "fraction": 0.5})
     assert len(explorer._overview()) == 5
+    for name, result in explorer.results.items():  # all on the same samples, as single weights are in one pass
+        explorer.results[name] = type(result)(**{**vars(result), "fraction": 0.5})
+    assert len(explorer._overview()) == 6
 
 
 def test_a_saved_result_stays_whatever_is_toggled(explorer, tmp_path):

@@ -186,6 +186,7 @@ def iter_paths(
     alphas: Any = None,
     *,
     background: State | None = None,
+    compared: Sequence[Any] = (),
 ) -> Iterator[dict[Any, PathResult]]:
     """Yield the paths of several scopes, growing as they are measured; the last one yielded is complete.
 
@@ -199,7 +200,7 @@ def iter_paths(
         under the scope's name.
     scopes : sequence of scopes
         All are checked before the first is measured.
-    alphas, background
+    alphas, background, compared
         See `measure_path`.
     """
     check_evaluator(evaluator)
@@ -210,7 +211,7 @@ def iter_paths(
     plans = [_plan(evaluator, paths, scope, alphas, background) for scope in scopes]
     if not plans:
         raise ValueError("scopes: at least one, received an empty list")
-    policy = evaluator.policy(Scope.parse([plan.family.scope for plan in plans], evaluator.layout))
+    policy = evaluator.policy(Scope.parse([*(plan.family.scope for plan in plans), *compared], evaluator.layout))
     weights = [plan for plan in plans if plan.family.scope.level == "element"]
     passes = [*([plan] for plan in plans if plan not in weights), *([weights] if weights else [])]
 
@@ -237,6 +238,7 @@ def measure_paths(
     alphas: Any = None,
     *,
     background: State | None = None,
+    compared: Sequence[Any] = (),
 ) -> dict[Any, PathResult]:
     """Return the paths of several scopes: by scope name, or by (scope name, kind) for several paths. See `iter_paths`."""
-    return answer(iter_paths(evaluator, path, scopes, alphas, background=background))
+    return answer(iter_paths(evaluator, path, scopes, alphas, background=background, compared=compared))

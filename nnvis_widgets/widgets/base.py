@@ -7,19 +7,17 @@ submitted unless the answer is known). There is no third kind.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import ipywidgets as widgets
 
-from ..jobs import Debounce, Job, Worker
+from ..jobs import Debounce, Job, Step, Worker, stepwise
 from ..results import Result, ResultSet
 from ..views.static import picture, static_bundle
 from ..views.theme import style_sheet
 from .status import Status
-
-Step = tuple[str, Hashable, Callable[[], Iterator[Result]]]
 
 
 class Explorer(widgets.VBox):
@@ -65,7 +63,7 @@ class Explorer(widgets.VBox):
     # ---- what a subclass gives
 
     def _steps(self) -> Sequence[Step]:
-        """Return name, cache key and maker of partial results for everything that the picture needs."""
+        """Return everything that the picture needs, in the order in which it is measured."""
         raise NotImplementedError
 
     def _draw(self) -> None:
@@ -167,7 +165,7 @@ class Explorer(widgets.VBox):
             self._fail(error)
             return
         self._worker.drop()
-        if all(key in self._cache for _, key, _ in steps):
+        if all(key in self._cache for step in steps for key in step.keys.values()):
             self._schedule.cancel()
             self._succeed(steps)
         else:
@@ -183,31 +181,15 @@ class Explorer(widgets.VBox):
             self._fail(error)
             return
         self._worker.drop()
-        missing = [step for step in steps if step[1] not in self._cache]
-        if not missing:
+        if all(key in self._cache for step in steps for key in step.keys.values()):
             self._succeed(steps)
             return
         self.status.begin()
-        done = {name: self._cache[key] for name, key, _ in steps if key in self._cache}
-        order = [name for name, _, _ in steps]
 
-        def work() -> Iterator[tuple[dict[str, Result], float]]:
-            failures = []
-            for number, (name, key, make) in enumerate(missing):
-                result = None
-                try:
-                    for result in make():
-                        done[name] = result
-                        yield {n: done[n] for n in order if n in done}, (number + getattr(result, "fraction", 0.0)) / len(missing)
-                except Exception as error:  # one path that cannot be measured does not take its neighbours with it
-                    failures.append(error)
-                    continue
-                if result is not None:
-                    self._cache[key] = result
-            if failures:
-                raise failures[0]
+        def succeed(_last: Any) -> None:
+            self._succeed(steps)
 
-        self._worker.submit(Job(work, self._partial, lambda _last: self._succeed(steps), self._fail, self._cancelled))
+        self._worker.submit(Job(lambda: stepwise(steps, self._cache), self._partial, succeed, self._fail, self._cancelled))
 
     def _partial(self, delivered: tuple[dict[str, Result], float]) -> None:
         self.results, fraction = delivered
@@ -218,7 +200,7 @@ class Explorer(widgets.VBox):
 
     def _succeed(self, steps: Sequence[Step]) -> None:
         if steps:  # a saved result has none, and stays
-            self.results = {name: self._cache[key] for name, key, _ in steps}
+            self.results = {name: self._cache[key] for step in steps for name, key in step.keys.items()}
         self.status.say(None)
         self.status.idle()
         self._draw()

@@ -12,6 +12,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from ..core.scope import Scope, movable_layers
+from ..jobs import Step
 from ..results import PathResult, Result, ResultSet
 from ..views.curves import Curve, CurvesView, Scene
 from ..views.theme import KIND_COLOURS, PIN, SERIES
@@ -19,7 +20,7 @@ from .assist import Assist
 from .path_controls import PathControls
 from .path_keys import KEYS, LABELS, press
 from .path_settings import RANGES, PathSettings
-from .path_study import PathStudy, Step, grid
+from .path_study import PathStudy, grid
 from .path_words import legend, readout, state_line, summary
 
 
@@ -208,8 +209,9 @@ class PathExplorer(PathSettings):
         curves = []
         names = list(dict.fromkeys(result.scope for result in self.results.values()))
         farthest = max((result.distance for result in self.results.values()), default=0.0) or 1.0
+        some_complete = any(result.fraction >= 1.0 for result in self.results.values())
         for result in self.results.values():
-            if result.fraction < 1.0:  # on fewer samples than its neighbours, so not to be compared with them
+            if some_complete and result.fraction < 1.0:  # on fewer samples than its neighbours, so not to be compared with them
                 continue
             if self.view == "weights":
                 # of the tensor's own weights the farthest is opaque: opacity must not tell the width of a layer

@@ -1,12 +1,12 @@
 """What a path explorer measures: checkpoints, scopes and grids turned into named steps of work.
 
-May import: core, experiments, results, numpy; no widgets. It is what is left of the explorer when the screen is taken away.
+May import: core, experiments, results, numpy, jobs; no widgets. It is what is left of the explorer when the screen is taken away.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,11 +16,10 @@ from ..core.evaluator import Evaluator
 from ..core.family import LagrangePath, LinearPath, QuadraticPath
 from ..core.scope import Scope, element_index
 from ..core.states import Layout, State, distances
-from ..experiments.paths import iter_path
+from ..experiments.paths import iter_paths
 from ..experiments.training import iter_training
+from ..jobs import Step
 from ..results import PathResult, Result
-
-Step = tuple[str, Hashable, Callable[[], Iterator[Result]]]
 
 
 class PathStudy:
@@ -73,30 +72,45 @@ class PathStudy:
         self, split: str, scopes: Sequence[Any], kinds: Sequence[str], ends: tuple[int, int | None, int], mid_at: float,
         grid: np.ndarray, background: str, *, many: bool, training: bool,
     ) -> list[Step]:  # fmt: skip
-        """Return the steps of work that measure every kind of path for every scope, then the training curve."""
+        """Return the steps of work that measure every kind of path for every scope, then the training curve.
+
+        All kinds of one scope are one step, and so are all single weights: what they share is computed once.
+        """
         evaluator = self.evaluators[split]
         start, mid, end = ends
         behind = start if background == "initial" else end
-        steps: list[Step] = []
+        parsed = [Scope.parse(scope, self.layout) for scope in scopes]
         policy = evaluator.policy(Scope.parse(list(scopes), self.layout))
-        for scope in scopes:
-            parsed = Scope.parse(scope, self.layout)
-            for kind in kinds:
-                used = (start, end) if kind == "linear" else (start, mid, end)
-                # one run, whose checkpoints do not change: their indices are their content, and nothing is hashed on the event loop
-                bend = mid_at if kind == "quadratic" else None
-                key = (split, policy, used, kind, bend, parsed.level, parsed.name, grid.tobytes(), behind)
+        weights = all(scope.level == "element" for scope in parsed)
 
-                def make(kind: str = kind, parsed: Scope = parsed) -> Iterator[Result]:
-                    path = self.path(kind, start, mid, end, mid_at)
-                    return _named(
-                        split, iter_path(evaluator, path, grid, scope=parsed, background=self.state(behind), compared=scopes)
-                    )
+        def step(some: Sequence[Scope]) -> Step:
+            keys: dict[str, Hashable] = {}
+            wanted: dict[str, tuple[Scope, str]] = {}
+            for scope in some:
+                for kind in kinds:
+                    name = f"{kind} {scope.name}" if many else kind
+                    used = (start, end) if kind == "linear" else (start, mid, end)
+                    # one run, whose checkpoints do not change: their indices are their content, and nothing is hashed on the
+                    # event loop
+                    bend = mid_at if kind == "quadratic" else None
+                    keys[name] = (split, policy, used, kind, bend, scope.level, scope.name, grid.tobytes(), behind)
+                    wanted[name] = scope, kind
 
-                steps.append((f"{kind} {parsed.name}" if many else kind, key, make))
-        if training:
-            steps.append(("training", (split, "training"), lambda: _named(split, iter_training(evaluator, self.run))))
-        return steps
+            def make(names: Sequence[str]) -> Iterator[Mapping[str, Result]]:
+                chosen = [scope for scope in some if any(wanted[name][0] is scope for name in names)]
+                paths = [self.path(kind, start, mid, end, mid_at) for kind in kinds if any(wanted[n][1] == kind for n in names)]
+                by_key = {(wanted[name][0].name, wanted[name][1]): name for name in names}
+                for results in iter_paths(evaluator, paths, chosen, grid, background=self.state(behind), compared=scopes):
+                    yield {by_key[key]: _named(split, result) for key, result in results.items() if key in by_key}
+
+            return Step(keys, make)
+
+        def curve(names: Sequence[str]) -> Iterator[Mapping[str, Result]]:
+            for result in iter_training(evaluator, self.run):
+                yield {"training": _named(split, result)}
+
+        steps = [step(parsed)] if weights else [step([scope]) for scope in parsed]
+        return [*steps, Step({"training": (split, "training")}, curve)] if training else steps
 
     def movement(self, scope: Any, ends: tuple[int, int | None, int]) -> dict[str, float]:
         """Return distances, rho and eta of a scope between the chosen checkpoints."""
@@ -139,10 +153,9 @@ class PathStudy:
         return float(np.dot(row, values))
 
 
-def _named(split: str, results: Iterator[PathResult]) -> Iterator[PathResult]:
-    """Yield results under the name that the user gave the split here, whatever the evaluator is called."""
-    for result in results:
-        yield replace(result, provenance={**result.provenance, "split": split})
+def _named(split: str, result: PathResult) -> PathResult:
+    """Return a result under the name that the user gave the split here, whatever the evaluator is called."""
+    return replace(result, provenance={**result.provenance, "split": split})
 
 
 def grid(alpha_range: tuple[float, float], points: int, knots: Sequence[float]) -> np.ndarray:
