@@ -1,4 +1,6 @@
-"""Nothing of the host slips in between the operations of a point, and a GPU gives the same numbers as the plain pass."""
+"""Nothing of the host slips in between the operations of a point, a GPU gives the plain pass's numbers, memory may be short."""
+
+import pickle
 
 import factories
 import numpy as np
@@ -9,7 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 import nnvis_widgets as nv
+from nnvis_widgets.core.data import Samples
 from nnvis_widgets.core.points import Points
+from nnvis_widgets.core.program.program import Program
+from nnvis_widgets.core.program.split import Piece
 
 pytestmark = pytest.mark.usefixtures("unhurried")
 ROWS = np.array([[0.6, -0.2, 0.6], [0.0, 0.5, 0.5], [0.1, 0.7, 0.2]])
@@ -98,3 +103,61 @@ def test_modules_are_spared_on_a_gpu_too():
         losses.append(last.tallies["loss"].mean)
         assert evaluator._recordings.no_modules in ("", "engine='plain'")
     assert np.array_equal(*losses)
+
+
+def small(**options):
+    case = zoo.CASES["convnet"]
+    model = factories.made(case.build)
+    return nv.Evaluator(model, case.data(), device="cpu", batch_size=9, **options), factories.states(model, 3)
+
+
+def losses_of(evaluator, states, scope):
+    *_, last = evaluator.sweep(evaluator.family(scope, states, states[2]), np.concatenate([ROWS] * 3))
+    return last.tallies["loss"].mean
+
+
+@pytest.mark.parametrize("most", [5, 2, 1])
+def test_points_that_do_not_fit_into_memory_together_are_tried_again_by_halves(monkeypatch, most):
+    sizes, many = [], Program._many
+
+    def short_of_memory(self, ks):
+        sizes.append(len(ks))
+        if len(ks) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return many(self, ks)
+
+    monkeypatch.setattr(Program, "_many", short_of_memory)
+    evaluator, states = small(engine={"together": 9})
+    got = losses_of(evaluator, states, "fc2")
+    expected, _ = small(engine={"together": 1})
+    np.testing.assert_allclose(got, losses_of(expected, states, "fc2"), rtol=1e-6)
+    assert evaluator.fallback == ""
+    assert max(sizes) > most
+    assert sizes[-1] <= max(most, 2)  # after the last failure with two there are only single ones
+
+
+def test_a_point_that_does_not_fit_alone_is_an_error_that_says_what_would(monkeypatch):
+    evaluator, states = small()
+
+    def short_of_memory(self, row, inputs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Piece, "at", short_of_memory)
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        losses_of(evaluator, states, None)
+    assert any("batch_size=4" in note for note in caught.value.__notes__)
+
+
+def test_samples_stay_on_a_device_while_there_is_room(monkeypatch):
+    moves = []
+    monkeypatch.setattr("nnvis_widgets.core.data.free_bytes", lambda device: 4 * (2 * 9 * 3 * 4 + 2 * 9 * 8))
+    monkeypatch.setattr("nnvis_widgets.core.data.move", lambda batch, device: moves.append(device) or [t.clone() for t in batch])
+    x, y = torch.randn(23, 3), torch.arange(23) % 4
+    samples = Samples((x, y), batch_size=9, device=torch.device("cpu"))
+    for _ in range(2):
+        got = torch.cat([samples.there(number)[0] for number in range(3)])
+        assert torch.equal(got, x[samples.order])
+    assert len(moves) == 4  # two batches fit, and the third is moved again
+    again = pickle.loads(pickle.dumps(samples))
+    assert torch.equal(again.there(1)[0], samples.there(1)[0])
+    assert len(moves) == 5

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from .calibration import Calibration, Rows, enough_samples
-from .data import DataError, Samples, move
+from .data import DataError, Samples
 from .family import Coefficients, WeightFamily
 from .program.program import Shared
 from .program.statistics import Statistics
@@ -177,7 +177,7 @@ def calibration_of(data: Any, measured: Samples, replica: Replica, state: State,
     """Return the samples that "recalibrate" averages over, at most 2048 of them; refuse what the model cannot read."""
     samples = Samples(data, seed=seed, batch_size=measured.batch_size, device=replica.device, at_most=CALIBRATION)
     try:
-        replica(state, replica.buffers(state), move(samples.batch(0), replica.device))
+        replica(state, replica.buffers(state), samples.there(0))
     except (DataError, RuntimeError, TypeError, KeyError, IndexError) as error:
         raise DataError(
             "calibration: training samples in the form of `data`, since both go through the same forward function; "

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .data import DataError, Samples, move
+from .data import DataError, Samples
 from .program.program import Program, Shared
 from .program.recordings import Recorded, form_of
 from .program.statistics import Statistics
@@ -210,7 +210,7 @@ class Calibration:
         shared = (common or {}).get(position, Shared())
         batch = shared.batch
         if batch is None:
-            batch = move(self._samples.batch(self._numbers[position]), self._replica.device)
+            batch = self._samples.there(self._numbers[position])
         form = form_of(batch)
         if form not in self._programs:
             state = self._weights.parameters(ks[0])

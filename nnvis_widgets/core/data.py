@@ -21,6 +21,7 @@ from .states import raw_bytes
 
 _MEGABYTE = 2**20
 CACHE_BYTES = 2048 * _MEGABYTE
+_SHARE = 4  # samples stay on a GPU where they take less than one in so many of its free bytes
 
 
 class Samples:
@@ -57,6 +58,9 @@ class Samples:
         self.batch_size = _batch_size(batch_size, _bytes(probe) // min(self.n, 2), self.n, device)
         self._cache: dict[int, Any] = {}
         self._cached = 0
+        self.device = device
+        self._there: dict[int, Any] = {}
+        self._room: int | None = None
         self._digests: dict[int, str] = {}
         # worker threads share the samples, and few data sets can be read by two at once
         self._lock = threading.RLock()
@@ -96,6 +100,19 @@ class Samples:
                 self._cached += size
             return batch
 
+    def there(self, number: int) -> Any:
+        """Return batch `number` on the device, where it stays while there is room."""
+        with self._lock:
+            if number in self._there:
+                return self._there[number]
+            moved = move(self.batch(number), self.device)
+            if self._room is None:
+                self._room = free_bytes(self.device) // _SHARE
+            if _bytes(moved) <= self._room:
+                self._there[number] = moved
+                self._room -= _bytes(moved)
+            return moved
+
     def digest_of(self, number: int) -> str:
         """Return the digest of one batch; it is read where it has not been."""
         if number not in self._digests:
@@ -118,7 +135,7 @@ class Samples:
         return total.hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {**vars(self), "_cache": {}, "_cached": 0, "_lock": None}
+        state = {**vars(self), "_cache": {}, "_cached": 0, "_there": {}, "_room": None, "_lock": None}
         if isinstance(self._read, Tensors):  # of the samples that are measured, and of no others
             state["_read"] = Tensors([tensor.cpu() for tensor in self._read(self.order)])
             state["order"] = np.arange(self.n)
@@ -155,6 +172,11 @@ def move(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, (list, tuple)):
         return type(batch)(move(value, device) for value in batch)
     return batch
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return how much memory of a GPU is free; of a CPU, where samples need not be moved, nothing."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
 
 
 def _batch_size(wanted: int | str, sample_bytes: int, n: int, device: torch.device) -> int:

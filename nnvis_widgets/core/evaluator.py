@@ -20,7 +20,7 @@ from .. import __version__
 from ..results import Measurement
 from .batchnorm import BatchNorm, calibration_of
 from .calling import Forward
-from .data import Samples, move
+from .data import Samples
 from .executors import Crew
 from .family import Families, WeightFamily
 from .loop import entered
@@ -133,7 +133,7 @@ class Evaluator:
         self._samples = Samples(data, samples=samples, seed=seed, batch_size=batch_size, device=self.device)
         self._own_data = calibration is None
         self._replica = Replica(model, forward, self.device, grad, self.compiled and chosen.program == "plain")
-        output, target, order = self._replica.probe(snapshot(model), move(self._samples.batch(0), self.device))
+        output, target, order = self._replica.probe(snapshot(model), self._samples.there(0))
         with self._replica.quiet():
             self._scorer = Scorer(loss, metrics, output, target, self._samples.size(0))
         self._scorer.check_labels(target)
@@ -209,7 +209,7 @@ class Evaluator:
         buffers = self._replica.buffers(state)
         parts = []
         for number in range(len(self._samples)):
-            answer = self._replica(state, buffers, move(self._samples.batch(number), self.device))
+            answer = self._replica(state, buffers, self._samples.there(number))
             if not all(isinstance(part, Tensor) for part in answer):
                 kinds = ", ".join(type(part).__name__ for part in answer)
                 raise TypeError(f"observe: outputs and targets must be tensors, received {kinds}; say which with forward=")
@@ -259,6 +259,10 @@ class Evaluator:
         point_major = not isinstance(family.anchors, list)
         try:
             yield from entered(pieces, book, self._samples, total, work, HEARTBEAT, point_major)
+        except torch.OutOfMemoryError as error:
+            size = self._samples.batch_size
+            error.add_note(f"Evaluator: one point takes more memory than there is; batch_size={max(size // 2, 1)} would take half")
+            raise
         finally:
             pieces.close()
 
@@ -269,7 +273,7 @@ class Evaluator:
 
         def here() -> Station:
             points = points_of(family, rows, policy, self._replica, self._batchnorm, self._scorer, self._recordings)
-            return Station(points, self._samples, self.device)
+            return Station(points, self._samples)
 
         batches, together = range(len(self._samples)), isinstance(family.anchors, list)
         if together and self._crew is not None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .batchnorm import BatchNorm
-from .data import Samples, move
+from .data import Samples
 from .family import Families, WeightFamily
 from .many_points import ManyPoints
 from .points import Points
@@ -51,15 +51,15 @@ class Piece:
 class Station:
     """The points of one sweep in one thread; a batch is loaded once, however many parts it is cut into."""
 
-    def __init__(self, points: Points | ManyPoints, samples: Samples, device: torch.device):
-        self.points, self._samples, self._device = points, samples, device
+    def __init__(self, points: Points | ManyPoints, samples: Samples):
+        self.points, self._samples = points, samples
         self._loaded: int | None = None
 
     def pieces(self, number: int, rows: Sequence[int], part: int = 0, parts: int = 1) -> Iterator[Piece]:
         """Yield the scores of batch `number` at a part of the rows, as many at a time as are best computed together."""
         if parts == 1 or self._loaded != number:
             self._loaded = None
-            self.points.load(move(self._samples.batch(number), self._device), self._samples.size(number))
+            self.points.load(self._samples.there(number), self._samples.size(number))
             self._loaded = number
         left: set[int] = set(rows) if parts == 1 else set()  # of a part nobody asks where it ends
         for some, steps in self.points.groups(rows, part, parts):
@@ -162,7 +162,7 @@ class Bench:
             self.statistics.checks |= job.checks[1]
             kit, instruments = self._kit, (self._replica, self._batchnorm, self._kit.scorer, self.recordings)
             points = points_of(job.family, job.rows, job.policy, *instruments)
-            self._latest = job, Station(points, kit.samples, self._replica.device)
+            self._latest = job, Station(points, kit.samples)
         return self._latest[1]
 
 

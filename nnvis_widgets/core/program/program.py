@@ -1,25 +1,29 @@
 """A forward pass at many points of one family: the prefix once a batch, the head once an anchor, the suffix at each point.
 
-May import: torch, numpy, core.program.
+May import: torch, core.data, core.tiles, core.program.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
+from ..data import free_bytes
+from ..tiles import in_groups
 from .affine import Kind
 from .anchors import Anchors
 from .lean import mixture
 from .recordings import Engine, Recorded, images_last, tensors_of
 from .split import Split, batched_only
 
-_TOGETHER = 2**19  # numbers that go into one call for several points: they stay in the cache, and the calls are worth it
+_TOGETHER = 2**19  # numbers that go into one call for several points: they stay in a CPU's cache, and the calls are worth it
+_COPIES = 8  # of the largest value that are in a GPU's memory at once, about
 
 
 @dataclass
@@ -92,7 +96,8 @@ class Program:
         self._heads: list[dict[fx.Node, Tensor]] = []
         self._batch: dict[fx.Node, Any] = {}
         self._stacks: dict[fx.Node, Tensor | None] = {}
-        self._alone = False  # whether the suffix holds an operation that does not take several points at once
+        self._most = engine.together
+        self._room: int | None = None
 
     @property
     def weights(self) -> list[str]:
@@ -169,9 +174,12 @@ class Program:
     @property
     def together(self) -> int:
         """How many points are computed in one call, once a batch is loaded."""
-        if not self._heads or self._parts.weights or self._alone:
+        if not self._heads or self._parts.weights or self._most == 1:
             return 1
-        return max(1, min(self._engine.together, _TOGETHER // self._parts.widest))
+        if self._room is None:
+            head = next(iter(self._heads[0].values()))
+            self._room = free_bytes(head.device) // (_COPIES * head.element_size()) or _TOGETHER
+        return max(1, min(self._most, self._room // self._parts.widest))
 
     def scores(self, ks: Sequence[int], weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the loss and the metrics of the loaded batch at some rows, each of shape (len(ks), n) or (len(ks),).
@@ -183,15 +191,20 @@ class Program:
         weights, buffers : mapping of str to Tensor
             What moves in the suffix, at this row; several rows are computed at once only where nothing does.
         """
-        if self.together > 1:  # a last point alone too: all of a sweep go the same way
+        while self.together > 1:  # a last point alone too: all of a sweep go the same way
             try:
-                return self._many(ks)
-            except (RuntimeError, NotImplementedError) as error:
-                if isinstance(error, torch.OutOfMemoryError):
-                    raise
-                self._alone = True
-        if len(ks) > 1:
-            return [torch.cat(values) for values in zip(*(self.scores([k], weights, buffers) for k in ks), strict=True)]
+                return self._in_order(in_groups(ks, self.together), self._many)
+            except torch.OutOfMemoryError:
+                self._most = self.together // 2
+            except (RuntimeError, NotImplementedError):
+                self._most = 1  # the suffix holds an operation that does not take several points at once
+        return self._in_order([[k] for k in ks], partial(self._single, weights=weights, buffers=buffers))
+
+    @staticmethod
+    def _in_order(groups: Iterable[Sequence[int]], scores: Callable[[Sequence[int]], list[Tensor]]) -> list[Tensor]:
+        return [torch.cat(values) for values in zip(*map(scores, groups), strict=True)]
+
+    def _single(self, ks: Sequence[int], weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> list[Tensor]:
         row = self._anchors.rows[ks[0]].tolist() if self._anchors is not None else ()
         given = [self._given(node, weights, buffers) for node in self._parts.suffix.inputs]
         if not self._engine.compile:
