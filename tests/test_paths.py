@@ -505,3 +505,59 @@ class TestTogether:
             nv.measure_paths(evaluator, [nv.LinearPath(walk[0], walk[4])] * 2, [None])
         with pytest.raises(ValueError, match="path"):
             nv.measure_paths(evaluator, [], [None])
+
+
+class TestLossesOfSingleSamples:
+    @pytest.fixture
+    def parts(self):
+        model = factories.made(factories.ConvNet)
+        return model, factories.images(29), factories.states(model, 3)
+
+    @pytest.mark.parametrize("scope", [None, "fc2", ("fc1.weight", (3, 20))])
+    def test_they_are_those_of_a_naive_loop_in_the_order_of_the_evaluator(self, parts, scope):
+        model, data, states = parts
+        evaluator = nv.Evaluator(model, data, device="cpu", batch_size=9, batchnorm="final")
+        path = nv.LinearPath(states[0], states[2])
+        *parts, last = nv.iter_path(evaluator, path, [0.0, 0.3, 1.0], scope=scope)
+        assert all(part.sample_losses is None for part in parts)
+        assert (last.sample_losses.dtype, last.sample_losses.shape) == (np.float32, (3, 29))
+        family = evaluator.family(scope, [states[0], states[2]], states[2])
+        state = {**states[2], **family.moved(np.array([0.7, 0.3]))}
+        order = evaluator._samples.order
+        np.testing.assert_allclose(last.sample_losses[1], factories.naive(model, state, data)[order], rtol=2e-5, atol=1e-6)
+        np.testing.assert_allclose(last.sample_losses.mean(1), last.loss, rtol=1e-6)
+        rise = last.sample_losses[0] - last.sample_losses[2]
+        np.testing.assert_allclose(last.diff_se[0], rise.std(ddof=1) / np.sqrt(29), rtol=1e-4)
+
+    def test_all_curves_of_a_pass_have_their_own(self, parts):
+        model, data, states = parts
+        evaluator = nv.Evaluator(model, data, device="cpu", batch_size=9, batchnorm="final")
+        both = nv.measure_paths(
+            evaluator,
+            [nv.LinearPath(states[0], states[2]), nv.QuadraticPath(*states)],
+            ["fc2", ("fc2.bias", 1)],
+            [0.0, 0.25, 0.5, 1.0],
+        )
+        for result in both.values():
+            np.testing.assert_allclose(result.sample_losses.mean(1), result.loss, rtol=1e-6)
+
+    def test_checkpoints_have_them_too_and_a_file_keeps_them(self, parts, tmp_path):
+        model, data, states = parts
+        evaluator = nv.Evaluator(model, data, device="cpu", batch_size=9)
+        result = nv.measure_training(evaluator, nv.Run.from_states(states))
+        np.testing.assert_allclose(result.sample_losses.mean(1), result.loss, rtol=1e-6)
+        result.save(tmp_path / "training")
+        assert np.array_equal(nv.load(tmp_path / "training").sample_losses, result.sample_losses)
+
+    def test_they_are_not_kept_beyond_their_budget(self, parts, monkeypatch):
+        model, data, states = parts
+        evaluator = nv.Evaluator(model, data, device="cpu", batch_size=9)
+        monkeypatch.setattr("nnvis_widgets.experiments.paths.SAMPLE_BYTES", 4 * 3 * 29 - 1)
+        path = nv.LinearPath(states[0], states[2])
+        assert nv.measure_path(evaluator, path, [0.0, 0.5, 1.0]).sample_losses is None
+        assert nv.measure_path(evaluator, path, [0.0, 1.0]).sample_losses is not None
+
+    def test_a_loss_that_is_a_mean_has_none(self, parts):
+        model, data, states = parts
+        evaluator = nv.Evaluator(model, data, device="cpu", batch_size=9, loss=lambda o, t: F.cross_entropy(o, t))
+        assert nv.measure_path(evaluator, nv.LinearPath(states[0], states[2]), [0.0, 1.0]).sample_losses is None

@@ -230,6 +230,7 @@ class Evaluator:
         reference: int | Sequence[int] | None = None,
         policy: str | None = None,
         order: Sequence[int] | None = None,
+        keep: int = 0,
     ) -> Iterator[Sweep]:
         """Yield sums of loss and metrics at rows of coefficients: after each batch, and at least every 0.2 seconds.
 
@@ -245,6 +246,8 @@ class Evaluator:
             BatchNorm policy in place of the evaluator's own.
         order : sequence of int, optional
             Every row number once, the reference first: in which order points are visited. Default: from coarse to fine.
+        keep : int
+            Bytes that the losses of single samples may take: they are kept where all of them fit.
 
         Yields
         ------
@@ -254,7 +257,7 @@ class Evaluator:
         rows = np.asarray(rows, dtype=float)
         policy = policy or self._batchnorm.resolve(family.scope)
         visited = coarse_to_fine(len(rows), reference) if order is None else list(order)  # type: ignore[arg-type]
-        book = Book(self._scorer.names, len(rows), reference)
+        book = Book(self._scorer.names, len(rows), reference, self.n if len(rows) * self.n * 4 <= keep else 0)
         pieces, total, work = self._work(family, rows, visited, policy)
         point_major = not isinstance(family.anchors, list)
         try:

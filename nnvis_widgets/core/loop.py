@@ -34,6 +34,10 @@ def entered(
     """
     done, last = 0, time.monotonic()
     complete = number = 0
+
+    def enter() -> None:
+        book.enter(number, samples.size(number), number * samples.batch_size)
+
     for piece in pieces:
         measured = piece is not None and bool(piece.rows)
         if piece is not None:
@@ -44,20 +48,20 @@ def entered(
         if time.monotonic() - last > heartbeat and not (point_major and measured):
             # in later batches the points that come first would be ahead of the others
             if number == 0:
-                book.enter(number, samples.size(number))
+                enter()
             n = samples.n if point_major else complete or samples.size(0)
-            yield Sweep(book.tallies, n, done / total, len(samples) if point_major else max(number, 1), work)
+            yield Sweep(book.tallies, n, done / total, len(samples) if point_major else max(number, 1), work, book.losses)
             last = time.monotonic()
         if piece is None or not piece.last:
             continue
-        book.enter(number, samples.size(number))
+        enter()
         if point_major:
             if number == len(samples) - 1 or time.monotonic() - last > heartbeat:
-                yield Sweep(book.tallies, samples.n, done / total, len(samples), work)
+                yield Sweep(book.tallies, samples.n, done / total, len(samples), work, book.losses)
                 last = time.monotonic()
             continue
         complete += samples.size(number)
         book.forget(number)
         number += 1
-        yield Sweep(book.tallies, complete, done / total, number, work)
+        yield Sweep(book.tallies, complete, done / total, number, work, book.losses)
         last = time.monotonic()

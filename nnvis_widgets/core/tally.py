@@ -87,13 +87,28 @@ def _sums(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What has been measured so far: one `Tally` for each quantity, over the rows asked for, and `work`: who did it."""
+    """What has been measured so far.
+
+    Attributes
+    ----------
+    tallies : dict of str to Tally
+        One for each quantity, over the rows asked for.
+    n, batches : int
+        Samples, and batches of them, that all rows have been measured on.
+    fraction : float
+        Of the work.
+    work : dict
+        Who did it.
+    losses : ndarray of float32, shape (rows, samples), or None
+        The loss of each sample in the evaluator's order, NaN where it has not been measured yet; where they were asked for.
+    """
 
     tallies: dict[str, Tally]
     n: int
     fraction: float
     batches: int
     work: dict[str, Any] = field(default_factory=dict)
+    losses: np.ndarray | None = None
 
 
 class Book:
@@ -105,14 +120,22 @@ class Book:
     points : int
     reference : int, sequence of int, or None
         The point that paired differences are taken to: one for all points, or one for each.
+    samples : int
+        Keep the loss of so many samples at each point, where it is known for each sample; 0 keeps sums only.
+
+    Attributes
+    ----------
+    losses : ndarray or None
+        See `Sweep`.
     """
 
-    def __init__(self, names: Sequence[str], points: int, reference: int | Sequence[int] | None):
+    def __init__(self, names: Sequence[str], points: int, reference: int | Sequence[int] | None, samples: int = 0):
         self.tallies = {name: Tally(points) for name in names}
         self._reference = None if reference is None else np.broadcast_to(np.asarray(reference, dtype=int), (points,))
         self._kept: dict[int, dict[tuple[int, int], np.ndarray]] = {}
         self._pending: list[tuple[list[int], list[Tensor]]] = []
         self._weights: Tensor | None = None
+        self.losses = np.full((points, samples), np.nan, dtype=np.float32) if samples else None
 
     def note(self, points: Sequence[int], scores: list[Tensor], weights: Tensor | None = None) -> None:
         """Keep the values of each quantity at some points, (points, n) or (points,), until the batch is entered.
@@ -122,14 +145,21 @@ class Book:
         self._pending.append((list(points), scores))
         self._weights = weights
 
-    def enter(self, batch: int, size: int) -> None:
-        """Add what was noted of a batch of `size` samples; a point is entered with or after the one it is compared with."""
+    def enter(self, batch: int, size: int, first: int = 0) -> None:
+        """Add what was noted of a batch of `size` samples, of which the `first` is known by its number.
+
+        A point is entered with or after the one it is compared with.
+        """
         if not self._pending:
             return
         rows = np.array([point for points, _ in self._pending for point in points])
         for q, tally in enumerate(self.tallies.values()):
             values = torch.cat([scores[q] for _, scores in self._pending]).to("cpu", torch.float64).numpy()
             weights = np.ones(values.shape[1]) if values.ndim == 2 else np.array([float(size)])
+            if q == 0 and self.losses is not None and values.ndim == 2:
+                self.losses[rows, first : first + size] = values
+            elif q == 0:
+                self.losses = None
             if q == 0 and self._weights is not None:
                 weights = self._weights.to("cpu", torch.float64).numpy()
             values = values.reshape(len(rows), -1)

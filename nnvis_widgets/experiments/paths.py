@@ -19,7 +19,7 @@ from ..core.scope import Scope
 from ..core.states import State
 from ..core.tiles import coarse_to_fine
 from ..results import PathResult
-from .shared import answer, arrays, check_evaluator
+from .shared import SAMPLE_BYTES, answer, arrays, check_evaluator, sample_losses
 
 MODEL_ALPHAS = (0.0, 1.0)
 ELEMENT_ALPHAS = (-0.5, 1.5)
@@ -125,7 +125,7 @@ def _measured(evaluator: Evaluator, plans: list[_Plan], policy: str) -> Iterator
     reference = np.concatenate([plan.reference + start for plan, start in zip(plans, starts, strict=False)])
     order = [int(k + start) for plan, start in zip(plans, starts, strict=False) for k in plan.order]
     known: list[dict[str, Any]] = []
-    for sweep in evaluator.sweep(family, rows, reference=reference.tolist(), policy=policy, order=order):
+    for sweep in evaluator.sweep(family, rows, reference=reference.tolist(), policy=policy, order=order, keep=SAMPLE_BYTES):
         if not known:
             known = [evaluator.provenance(plan.family, sweep, policy=policy) for plan in plans]
         results = {}
@@ -133,7 +133,8 @@ def _measured(evaluator: Evaluator, plans: list[_Plan], policy: str) -> Iterator
             about: dict[str, Any] = {"provenance": evaluator.updated(provenance, sweep), "n": sweep.n, "fraction": sweep.fraction}
             for curve in plan.curves:
                 key = (curve.about["scope"], curve.about["kind"])
-                results[key] = PathResult(**arrays(sweep, curve.rows + start), **about, **curve.about)
+                own = curve.rows + start
+                results[key] = PathResult(**arrays(sweep, own), sample_losses=sample_losses(sweep, own), **about, **curve.about)
         yield results
 
 

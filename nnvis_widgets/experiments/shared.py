@@ -13,6 +13,8 @@ import numpy as np
 from ..core.evaluator import Evaluator
 from ..core.tally import Sweep
 
+SAMPLE_BYTES = 64 * 2**20  # that the losses of single samples may take, in one pass over the samples
+
 
 def arrays(sweep: Sweep, keep: slice | np.ndarray) -> dict[str, Any]:
     """Return loss, metrics and their errors at some rows of a sweep, under the names that results have for them."""
@@ -26,6 +28,11 @@ def arrays(sweep: Sweep, keep: slice | np.ndarray) -> dict[str, Any]:
         "metrics_se": {name: tally.se[keep] for name, tally in metrics.items()},
         "metrics_diff_se": {name: tally.diff_se[keep] for name, tally in metrics.items()},
     }
+
+
+def sample_losses(sweep: Sweep, keep: slice | np.ndarray) -> np.ndarray | None:
+    """Return the loss of each sample at some rows of a sweep that is complete; None where they were not kept."""
+    return None if sweep.losses is None or sweep.fraction < 1.0 else sweep.losses[keep].copy()
 
 
 def check_evaluator(evaluator: Any) -> None:

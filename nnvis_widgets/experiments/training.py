@@ -16,7 +16,7 @@ from ..core.family import WeightFamily
 from ..core.scope import Scope
 from ..core.states import RunLike, check_run, digest
 from ..results import PathResult
-from .shared import answer, arrays, check_evaluator
+from .shared import SAMPLE_BYTES, answer, arrays, check_evaluator, sample_losses
 
 
 def iter_training(evaluator: Evaluator, run: RunLike) -> Iterator[PathResult]:
@@ -31,7 +31,7 @@ def iter_training(evaluator: Evaluator, run: RunLike) -> Iterator[PathResult]:
 
     def results() -> Iterator[PathResult]:
         provenance = None
-        for sweep in evaluator.sweep(family, np.eye(len(run)), reference=len(run) - 1, policy="stored"):
+        for sweep in evaluator.sweep(family, np.eye(len(run)), reference=len(run) - 1, policy="stored", keep=SAMPLE_BYTES):
             provenance = provenance or evaluator.provenance(family, sweep, policy="stored")
             values = arrays(sweep, slice(None))
             partly = sweep.tallies["loss"].batches < sweep.batches
@@ -49,6 +49,7 @@ def iter_training(evaluator: Evaluator, run: RunLike) -> Iterator[PathResult]:
                 n=sweep.n,
                 fraction=sweep.fraction,
                 provenance={**provenance, "weights": anchors.digests()},
+                sample_losses=sample_losses(sweep, slice(None)),
                 **values,
             )
 

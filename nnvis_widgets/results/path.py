@@ -50,6 +50,8 @@ class PathResult(Result):
         Epoch of each point, for "training".
     fraction : float
         Share of the work that is done; 1 in a complete result.
+    sample_losses : ndarray of float32, shape (K, n), or None
+        The loss of each sample, in the evaluator's order: of a complete result, where all of them take at most 64 MiB.
     provenance : dict
     """
 
@@ -71,6 +73,7 @@ class PathResult(Result):
     positions: np.ndarray = field(default_factory=lambda: np.array([0.0, 1.0]))
     epochs: np.ndarray | None = None
     fraction: float = 1.0
+    sample_losses: np.ndarray | None = None
 
     def __repr__(self) -> str:
         finite = self.loss[np.isfinite(self.loss)]

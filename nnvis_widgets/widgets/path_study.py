@@ -154,8 +154,11 @@ class PathStudy:
 
 
 def _named(split: str, result: PathResult) -> PathResult:
-    """Return a result under the name that the user gave the split here, whatever the evaluator is called."""
-    return replace(result, provenance={**result.provenance, "split": split})
+    """Return a result under the name that the user gave the split here, without what no picture shows of it.
+
+    Many results are kept while one looks around, and the losses of single samples take megabytes each.
+    """
+    return replace(result, provenance={**result.provenance, "split": split}, sample_losses=None)
 
 
 def grid(alpha_range: tuple[float, float], points: int, knots: Sequence[float]) -> np.ndarray:
