@@ -40,6 +40,20 @@ def costs(file: Path, folder: Path, quick: bool) -> Iterator[Table]:
         ["path", *(f"{n} samples" for n in samples)],
         [[f"{task.name}, {task.points} points", *(later(file, task, samples=n) for n in samples)] for task in (FC1, small)],
     )
+    sizes = (125, 250, 500) if quick else (64, 125, 250, 500, 1000, 2000)
+    yield (
+        "Batch size",
+        ["path", *(f"{n} samples a batch" for n in sizes), "auto"],
+        [
+            [
+                f"{task.name}, {task.points} points",
+                *(later(file, replace(task, options={"batch_size": n})) for n in sizes),
+                _chosen(file, task),
+            ]
+            for task in (FC1, small)
+        ],
+    )
+    yield "Compiler", ["path", "points are", "first call", "later call"], list(_compiled(file, small))
     yield "Parameters", ["model", "weights", "path", "seconds", "in forward passes"], list(_widths(folder, quick))
     yield (
         "Threads",
@@ -52,6 +66,18 @@ def costs(file: Path, folder: Path, quick: bool) -> Iterator[Table]:
         ["path", *(f"{n} workers" for n in workers)],
         [[f"{small.name}, {small.points} points", *(later(file, small, threads=1, workers=n) for n in workers)]],
     )
+
+
+def _chosen(file: Path, task: Task) -> str:
+    answer = ours.launch(file, task)
+    return answer.get("skipped") or f"{answer['calls'][-1]['seconds']:.3g} ({answer['calls'][-1]['how']['batch_size']})"
+
+
+def _compiled(file: Path, task: Task) -> Iterator[Row]:
+    for words, compiling in (("recorded", False), ("recorded and compiled", True)):
+        answer = ours.launch(file, replace(task, options={"compile": compiling}))
+        calls = [answer.get("skipped")] * 2 if "skipped" in answer else [call["seconds"] for call in answer["calls"]]
+        yield [f"{task.name}, {task.points} points", words, calls[0], calls[-1]]
 
 
 def _widths(folder: Path, quick: bool) -> Iterator[Row]:
