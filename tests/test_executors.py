@@ -25,7 +25,7 @@ from nnvis_widgets.core import executors, parcels, remote
 from nnvis_widgets.core.calibration import Calibration
 from nnvis_widgets.core.parcels import ExecutorError
 from nnvis_widgets.core.remote import Failure
-from nnvis_widgets.core.tiles import in_groups, parts_of, share
+from nnvis_widgets.core.tiles import cuts_of, in_groups, share
 from nnvis_widgets.core.worker import Bench, Job, Kit, Station
 
 # processes import torch first, which takes seconds
@@ -554,10 +554,23 @@ class TestInvariants:
 class TestTiles:
     @pytest.mark.parametrize(("batches", "rows", "workers"), [(1, 41, 2), (8, 41, 7), (3, 2, 16), (100, 5, 4), (1, 1, 8)])
     def test_workers_rarely_wait(self, batches, rows, workers):
-        parts = parts_of(batches, rows, workers)
-        assert 1 <= parts <= rows
-        tiles = batches * parts
-        assert parts == rows or tiles / (-(-tiles // workers) * workers) >= 0.8
+        cuts = cuts_of(batches, rows, workers, 4 * workers)
+        assert len(cuts) == batches
+        assert all(1 <= parts <= rows for parts in cuts)
+        # whoever is free takes the next
+        busy = [0.0] * workers
+        for parts in cuts:
+            for _ in range(parts):
+                busy[busy.index(min(busy))] += 1 / parts
+        assert max(cuts) == rows or batches / workers / max(busy) >= 0.9
+
+    def test_two_workers_do_half_each(self):
+        for batches in range(1, 20):
+            busy = [0.0, 0.0]
+            for parts in cuts_of(batches, 61, 2, 8):
+                for _ in range(parts):
+                    busy[busy.index(min(busy))] += 1 / parts
+            assert max(busy) <= 1.05 * batches / 2
 
     def test_shares_hold_every_group_once(self):
         groups = in_groups(list(range(41)), 6)

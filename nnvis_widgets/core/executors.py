@@ -22,7 +22,7 @@ from .cluster import Deserted
 from .parcels import ExecutorError
 from .remote import Failure
 from .states import State, digest
-from .tiles import parts_of
+from .tiles import cuts_of
 from .worker import Job, Kit, Piece, Reasons, Station, Tile, unpacked
 
 _WAIT = 0.1  # seconds until whoever reads a sweep may drop it
@@ -80,13 +80,12 @@ class Crew:
         return self._backgrounds[key]
 
     def tiles(self, rows: int, workers: int) -> list[Tile]:
-        """Return the tiles of a sweep in order; the first batch is cut finely, for a first picture."""
+        """Return the tiles of a sweep in order."""
         samples = self._samples
         widest = max(map(samples.size, range(len(samples))))
-        parts = max(parts_of(len(samples), rows, workers), math.ceil(rows * widest * 8 * self._quantities / _REPLY))
-        first = max(parts, min(rows, _AHEAD * workers))
-        cut = [min(rows, first if not number else parts) for number in range(len(samples))]
-        return [Tile(number, part, cut[number]) for number in range(len(samples)) for part in range(cut[number])]
+        least = math.ceil(rows * widest * 8 * self._quantities / _REPLY)
+        cuts = cuts_of(len(samples), rows, workers, max(least, _AHEAD * workers), least)
+        return [Tile(number, part, parts) for number, parts in enumerate(cuts) for part in range(parts)]
 
     def agree(self, number: int, digest: str) -> None:
         """Refuse a batch of other samples than this process has."""
