@@ -21,6 +21,7 @@ from .remote import remote
 from .worker import Kit, Tile
 
 _RETRIES = 2
+_OVER = ("closing", "closed")  # of a client
 _ANSWER = 5.0  # seconds that the scheduler may take to answer
 _ASK = 1.0  # seconds between two questions whether there are workers
 PATIENCE = 15.0  # seconds without any worker before they are given up: a nanny starts a new one in a few
@@ -62,7 +63,7 @@ class Cluster:
         return max(1, self._threads())
 
     def _threads(self) -> int:
-        if self._client.status in ("closing", "closed"):
+        if self._client.status in _OVER:
             return 0
         try:
             return sum(self._client.nthreads(callback_timeout=_ANSWER).values())
@@ -96,12 +97,12 @@ class Cluster:
             return self._submitted(Parcel, blob, key=f"nnvis_{kind}-{uuid4().hex}")
 
     def _submitted(self, *given: Any, key: str) -> Any:
-        from distributed.client import ClosedClientError
-
         try:
             return self._client.submit(*given, key=key, retries=_RETRIES)
-        except ClosedClientError as error:
-            raise Deserted(f"the client is {self._client.status}") from error
+        except Exception as error:
+            if self._client.status in _OVER:
+                raise Deserted(f"the client is {self._client.status}") from error
+            raise
 
     def retract(self, what: Any) -> None:
         """Let the cluster forget it; dask does so in its own time."""
@@ -127,7 +128,7 @@ class Cluster:
 
     def _look_around(self) -> None:
         now = time.monotonic()
-        if self._client.status in ("closing", "closed"):
+        if self._client.status in _OVER:
             raise Deserted(f"the client is {self._client.status}")
         if now - self._asked < _ASK:
             return
