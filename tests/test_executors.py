@@ -20,10 +20,13 @@ import torch
 from torch.nn import functional as F
 
 import nnvis_widgets as nv
-from nnvis_widgets.core import channels, executors, remote
+from nnvis_widgets.core import cluster as clusters
+from nnvis_widgets.core import executors, parcels, remote
 from nnvis_widgets.core.calibration import Calibration
-from nnvis_widgets.core.remote import ExecutorError, Failure
-from nnvis_widgets.core.tiles import in_groups, parts_of, share
+from nnvis_widgets.core.parcels import ExecutorError
+from nnvis_widgets.core.remote import Failure
+from nnvis_widgets.core.tiles import cuts_of, in_groups, share
+from nnvis_widgets.core.worker import Bench, Job, Kit, Station
 
 # processes import torch first, which takes seconds
 pytestmark = pytest.mark.slow
@@ -252,9 +255,19 @@ class TestPartialResults:
     def test_flow_after_each_batch_in_order(self, pool, model, data, path, unhurried):
         results = list(nv.iter_path(on(pool, model, data), path))
         assert [r.n for r in results] == [16, 32, 48, 57]
-        assert [r.fraction for r in results] == pytest.approx([0.25, 0.5, 0.75, 1.0])
         for one, other in zip(results, nv.iter_path(on(None, model, data), path), strict=True):
             assert equal(one, other)
+            assert one.fraction == other.fraction
+
+    @pytest.mark.parametrize("scopes", [["conv1"], ["conv1", "fc1", "fc2"]])
+    def test_the_fraction_counts_recalibration(self, pool, model, data, path, scopes, monkeypatch):
+        monkeypatch.setattr("nnvis_widgets.core.evaluator.HEARTBEAT", 0.0)
+        evaluator = on(pool, model, data, batchnorm="recalibrate", calibration=factories.images(160, seed=3))
+        fractions = [next(iter(results.values())).fraction for results in nv.iter_paths(evaluator, path, scopes)]
+        assert fractions == sorted(fractions)
+        assert fractions[-1] == 1.0
+        # ten batches of calibration and four that are measured: progress is made within the first of these
+        assert len({f for f in fractions if f < 11 / 14}) > 5
 
     def test_flow_while_a_worker_is_slow(self, threads, model, data, path):
         last, waits, samples = time.monotonic(), [], 0
@@ -307,7 +320,8 @@ class TestCancel:
         began = time.monotonic()
         steps.close()
         assert time.monotonic() - began < 1.0
-        assert files() == kept  # the model and the data, which the evaluator still needs
+        # beside the model and the data, which the evaluator still needs, what the next sweep will have in common with this one
+        assert {os.path.basename(name).partition("-")[0] for name in files() - kept} <= {"background"}
         # the pool is free again long before the 164 points of the rest would be done
         assert pool.submit(os.getpid).result(timeout=3) > 0
         expected = nv.measure_path(on(None, model, data, engine="plain"), path, [0.0, 1.0])
@@ -331,6 +345,59 @@ class TestCancel:
         before = files()
         nv.iter_path(evaluator, path).close()
         assert files() == before
+
+
+class TestTravel:
+    def test_a_background_travels_once(self, processes, model, data, path, walk, monkeypatch):
+        sent = []
+        real = parcels.Leaf.__init__
+        monkeypatch.setattr(
+            parcels.Leaf, "__init__", lambda leaf, at, kind, blob: (sent.append(kind), real(leaf, at, kind, blob))[1]
+        )
+        ours, theirs = on(processes, model, data, batchnorm="final"), on(None, model, data, batchnorm="final")
+        for number, background in enumerate([walk[4], {name: t.clone() for name, t in walk[4].items()}, walk[0], walk[4]]):
+            for scope in ("conv1", "fc2"):
+                got = nv.measure_path(ours, path, [0.0, 0.3, 1.0], scope=scope, background=background)
+                assert equal(got, nv.measure_path(theirs, path, [0.0, 0.3, 1.0], scope=scope, background=background))
+            assert sent.count("background") == (1 if number < 2 else 2)
+        assert sent.count("job") == 8
+        nv.measure_path(ours, path, [0.0, 1.0], scope="fc2", background=walk[1])
+        nv.measure_path(ours, path, [0.0, 1.0], scope="fc2", background=walk[0])
+        assert sent.count("background") == 4  # the workers keep two of them
+        folder = os.path.dirname(ours._crew.channel.kit.path)
+        assert sorted(name.partition("-")[0] for name in os.listdir(folder)) == ["background", "background", "kit"]
+
+    def test_the_same_values_in_another_order_of_memory_are_others(self, processes, model, data):
+        crew = on(processes, model, data)._crew
+        image = torch.randn(2, 3, 4, 5)
+        one, other = (crew.background({"x": x}) for x in (image, image.to(memory_format=torch.channels_last)))
+        assert one is not other
+        assert crew.background({"x": image.clone()}) is one
+
+    def test_threads_forget_a_sweep(self, threads, model, data, path):
+        before = alive(Job, Station)
+        evaluator = on(threads, model, data)
+        nv.measure_path(evaluator, path)
+        assert not more_than(before, Job, Station)
+        steps = nv.iter_path(evaluator, path)
+        next(steps)
+        steps.close()
+        assert not more_than(before, Job, Station)
+
+
+def alive(*kinds):
+    """Which objects of these kinds are in memory."""
+    return {id(thing): type(thing).__name__ for thing in gc.get_objects() if type(thing) in kinds}
+
+
+def more_than(before, *kinds, seconds=20.0):
+    """Names of what is in memory and was not before, once there is nothing or some seconds have gone: workers let go later."""
+    until = time.monotonic() + seconds
+    while True:
+        left = [name for place, name in alive(*kinds).items() if place not in before]
+        if not left or time.monotonic() > until:
+            return left
+        time.sleep(0.05)
 
 
 class TestTrouble:
@@ -362,10 +429,14 @@ class TestTrouble:
         assert set(multiprocessing.active_children()) <= before
 
     @pytest.mark.slow
-    def test_killed_while_points_are_recalibrated(self, model, data, path):
+    def test_killed_while_points_are_recalibrated(self, model, data, path, monkeypatch):
+        monkeypatch.setattr("nnvis_widgets.core.evaluator.HEARTBEAT", 0.0)
         options = {"batchnorm": "recalibrate", "calibration": factories.images(40, seed=3)}
         with ProcessPoolExecutor(2, mp_context=SPAWN) as pool, pytest.warns(RuntimeWarning):
-            got = nv.measure_path(on(pool, model, data, loss=dies_once, **options), path)
+            results = list(nv.iter_path(on(pool, model, data, loss=dies_once, **options), path))
+        got, fractions = results[-1], [r.fraction for r in results]
+        assert fractions == sorted(fractions)
+        assert fractions[-1] == 1.0
         assert equal(got, nv.measure_path(on(None, model, data, **options), path))
 
     @pytest.mark.slow
@@ -441,7 +512,7 @@ class TestRefusals:
         assert files() == before
 
     def test_without_cloudpickle_functions_of_a_notebook_are_refused_with_the_remedy(self, processes, model, data, monkeypatch):
-        monkeypatch.setattr(channels, "pickler", pickle)
+        monkeypatch.setattr(parcels, "pickler", pickle)
         with pytest.raises(ExecutorError, match=r"loss: .*<lambda> cannot be pickled .* top level of a module.* cloudpickle"):
             on(processes, model, data, loss=lambda o, t: F.cross_entropy(o, t, reduction="none"))
         on(processes, model, data, loss=slow_loss)
@@ -483,10 +554,23 @@ class TestInvariants:
 class TestTiles:
     @pytest.mark.parametrize(("batches", "rows", "workers"), [(1, 41, 2), (8, 41, 7), (3, 2, 16), (100, 5, 4), (1, 1, 8)])
     def test_workers_rarely_wait(self, batches, rows, workers):
-        parts = parts_of(batches, rows, workers)
-        assert 1 <= parts <= rows
-        tiles = batches * parts
-        assert parts == rows or tiles / (-(-tiles // workers) * workers) >= 0.8
+        cuts = cuts_of(batches, rows, workers, 4 * workers)
+        assert len(cuts) == batches
+        assert all(1 <= parts <= rows for parts in cuts)
+        # whoever is free takes the next
+        busy = [0.0] * workers
+        for parts in cuts:
+            for _ in range(parts):
+                busy[busy.index(min(busy))] += 1 / parts
+        assert max(cuts) == rows or batches / workers / max(busy) >= 0.9
+
+    def test_two_workers_do_half_each(self):
+        for batches in range(1, 20):
+            busy = [0.0, 0.0]
+            for parts in cuts_of(batches, 61, 2, 8):
+                for _ in range(parts):
+                    busy[busy.index(min(busy))] += 1 / parts
+            assert max(busy) <= 1.05 * batches / 2
 
     def test_shares_hold_every_group_once(self):
         groups = in_groups(list(range(41)), 6)
@@ -503,7 +587,7 @@ class TestThreadsOfWorkers:
         monkeypatch.setattr(torch, "get_num_threads", lambda: now[0])
         monkeypatch.setattr(torch, "set_num_threads", lambda count: now.__setitem__(0, count))
         monkeypatch.setattr(remote, "_listener", lambda *_: seen.append(now[0]) or (lambda: True))
-        assert remote.remote(("", "", ""), None, None, None, None, ("file", ""), workers) is None
+        assert remote.remote(None, None, None, None, None, ("file", ""), workers) is None
         assert seen == [expected]
         assert now == [before]
 
@@ -550,8 +634,136 @@ class TestDask:
         assert idle(client)
 
     def test_an_asynchronous_client_and_one_without_workers_are_refused(self, model, data, monkeypatch, client):
-        for name, value, words in (("asynchronous", True, "asynchronous=True"), ("nthreads", lambda self: {}, "has none")):
+        for name, value, words in (("asynchronous", True, "asynchronous=True"), ("nthreads", lambda self, **_: {}, "has none")):
             with monkeypatch.context() as patch:
                 patch.setattr(type(client), name, value)
                 with pytest.raises(ExecutorError, match=f"executor: .*{words}"):
                     on(client, model, data)
+
+
+def kinds_on(client, expected=None, seconds=20.0):
+    """What the cluster holds of ours, once it is what is expected or some seconds have gone."""
+    until = time.monotonic() + seconds
+    while True:
+        held = {key.partition("-")[0].removeprefix("nnvis_") for key in client.who_has() if key.startswith("nnvis_")}
+        if expected in (None, held) or time.monotonic() > until:
+            return held
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def nannies():
+    distributed = pytest.importorskip("distributed")
+    import dask
+
+    environment = {"distributed.nanny.pre-spawn-environ": {**clusters.ROOMY, "OMP_NUM_THREADS": 1}}
+    with (
+        dask.config.set(environment),
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+class TestDaskForgets:
+    KINDS = (Job, Station, Kit, Bench, parcels.Parcel)
+
+    @pytest.fixture(params=["client", "nannies"])
+    def workers(self, request):
+        """A cluster in this process, and one of processes; nothing here waits for the garbage collector."""
+        client = request.getfixturevalue(request.param)
+        gc.collect()
+        client.run(gc.disable)
+        yield client
+        client.run(gc.enable)
+
+    def more_on(self, client, before, *kinds, seconds=20.0):
+        """What the workers have unpacked since, once there is nothing or some seconds have gone: dask lets go in its own time."""
+        until = time.monotonic() + seconds
+        while True:
+            there = client.run(alive, *kinds)
+            left = {
+                worker: sorted(found[place] for place in found.keys() - before[worker].keys()) for worker, found in there.items()
+            }
+            if not any(left.values()) or time.monotonic() > until:
+                return {worker: names for worker, names in left.items() if names}
+            time.sleep(0.05)
+
+    def test_a_sweep_that_is_over_and_an_evaluator_that_is_gone(self, workers, model, data, path):
+        before = workers.run(alive, *self.KINDS)
+        evaluator = on(workers, model, data, batchnorm="recalibrate")
+        nv.measure_path(evaluator, path)
+        assert self.more_on(workers, before, Kit, seconds=0)
+        assert not self.more_on(workers, before, Job, Station)
+        steps = nv.iter_path(evaluator, path)
+        next(steps)
+        steps.close()
+        assert not self.more_on(workers, before, Job, Station)
+        assert kinds_on(workers, {"kit", "background"}) == {"kit", "background"}
+        del evaluator, steps
+        assert not self.more_on(workers, before, *self.KINDS)
+        assert kinds_on(workers, set()) == set()
+
+
+class TestDaskLosesWorkers:
+    def test_killed_on_the_way_and_while_a_sweep_is_sent(self, nannies, model, data, path):
+        evaluator = on(nannies, model, data, loss=slow_loss, engine="plain")
+        expected = nv.measure_path(on(None, model, data, engine="plain"), path)
+        steps = nv.iter_path(evaluator, path)
+        while next(steps).fraction < 0.1:
+            pass
+        os.kill(next(iter(nannies.run(os.getpid).values())), signal.SIGKILL)
+        *_, last = steps
+        assert equal(last, expected)
+        assert "lost" not in last.provenance
+        # the scheduler does not know yet that this one is dead
+        os.kill(next(iter(nannies.run(os.getpid).values())), signal.SIGKILL)
+        last = nv.measure_path(evaluator, path)
+        assert equal(last, expected)
+        assert "lost" not in last.provenance
+
+    def test_killed_on_a_surface(self, nannies, model, data):
+        plane = nv.random_plane(model)
+        options = {"batchnorm": "recalibrate", "engine": "plain"}
+        expected = nv.measure_surface(on(None, model, data, **options), plane, resolution=5)
+        steps = nv.iter_surface(on(nannies, model, data, loss=slow_loss, **options), plane, resolution=5)
+        while next(steps).fraction < 0.3:
+            pass
+        os.kill(next(iter(nannies.run(os.getpid).values())), signal.SIGKILL)
+        *_, last = steps
+        assert np.array_equal(last.loss, expected.loss)
+        assert last.fraction == 1.0
+
+    @pytest.mark.parametrize("begun", [False, True])
+    def test_without_any_worker_the_sweep_is_finished_here(self, model, data, path, begun, monkeypatch):
+        distributed = pytest.importorskip("distributed")
+        monkeypatch.setattr(clusters, "PATIENCE", 0.5)
+        expected = nv.measure_path(on(None, model, data, engine="plain"), path)
+        with (
+            distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+            distributed.Client(cluster) as client,
+        ):
+            steps = nv.iter_path(on(client, model, data, loss=slow_loss, engine="plain"), path)
+            while begun and next(steps).fraction < 0.1:
+                pass
+            cluster.scale(0)
+            with pytest.warns(RuntimeWarning, match="executor: it has no workers"):
+                *_, last = steps
+            assert equal(last, expected)
+            assert "Deserted" in last.provenance["lost"]
+
+    def test_a_client_that_is_closed_on_the_way(self, model, data, path):
+        distributed = pytest.importorskip("distributed")
+        expected = nv.measure_path(on(None, model, data, engine="plain"), path)
+        with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+            client = distributed.Client(cluster)
+            evaluator = on(client, model, data, loss=slow_loss, engine="plain")
+            steps = nv.iter_path(evaluator, path)
+            while next(steps).fraction < 0.1:
+                pass
+            client.close()
+            with pytest.warns(RuntimeWarning, match="executor: it has"):
+                *_, last = steps
+            assert equal(last, expected)
+            with pytest.warns(RuntimeWarning, match="executor: it has no workers"):
+                assert equal(nv.measure_path(evaluator, path), expected)

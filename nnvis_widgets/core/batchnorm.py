@@ -115,6 +115,10 @@ class BatchNorm:
             shared,
         )
 
+    def steps(self, policy: str) -> int:
+        """Return the work of calibrating one point, in batches."""
+        return len(self._full_batches()) if policy == "recalibrate" else 0
+
     def outputs(self, policy: str, parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Any) -> tuple[Any, Any]:
         """Return outputs and targets of a batch under the policy."""
         if policy == "batch":

@@ -77,10 +77,11 @@ class Evaluator:
         ``provenance["engine"]`` of a result says what was chosen, and can be given here again.
     executor : concurrent.futures.Executor or dask.distributed.Client, optional
         Who computes the points: your pool of threads or (spawned) processes, or your cluster. Model and data travel now, once;
-        a sweep sends its anchors once, then rows and batches. It is never resized or shut down. Default: this thread. Results
-        are those of this thread, bit for bit at equal ``torch.get_num_threads()``: workers of a pool of processes get
-        at most their share of the cores, threads and dask workers what you have set. Sums are entered in the same order;
-        what a broken pool leaves undone is measured here. ``provenance`` records all of it. Where statistics are recalibrated,
+        a sweep sends its anchors, and the weights outside its scope where they are new, then tiles. All of it is dropped with
+        the sweep and the evaluator. It is never resized or shut down. Default: this thread. Results are those of this thread,
+        bit for bit at equal ``torch.get_num_threads()``: workers of a pool of processes get at most their share of the cores,
+        threads and dask workers what you have set. Sums are entered in the same order; what a broken pool, or a cluster
+        without workers, leaves undone is measured here. ``provenance`` records all of it. Where statistics are recalibrated,
         each worker does so for the points that it measures on the first batch. Checkpoints that are read from disk one by one
         (`measure_training`) and `observe` stay in this thread.
     name : str
@@ -279,15 +280,17 @@ class Evaluator:
             return Station(points, self._samples)
 
         batches, together = range(len(self._samples)), isinstance(family.anchors, list)
+        steps = self._batchnorm.steps(policy)
+        total = len(rows) * (len(batches) + steps)
         if together and self._crew is not None:
             reasons = Reasons.of(self._recordings, self._statistics)
             checks = self._recordings.checks.copy(), self._statistics.checks.copy()
             job = Job(family.trimmed(), rows, order, policy, reasons, checks)
-            shift = self._crew.shift(job, here, lambda found: found.tell(self._recordings, self._statistics))
-            # workers say nothing of how far they are in calibrating
-            return shift.pieces(), len(rows) * len(batches), shift.about
+            shift = self._crew.shift(
+                job, family.background, steps, here, lambda found: found.tell(self._recordings, self._statistics)
+            )
+            return shift.pieces(), total, shift.about
         station = here()
-        total = len(rows) * (len(batches) + station.points.steps)
         tiles = ((number, order) for number in batches) if together else ((number, [k]) for k in order for number in batches)
         return (piece for tile in tiles for piece in station.pieces(*tile)), total, {"executor": "serial", "workers": 1}
 

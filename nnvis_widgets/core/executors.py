@@ -1,29 +1,34 @@
 """A sweep on many workers, in the order of the sweep on one: so every sum is the same, bit for bit.
 
-May import: core.worker, core.remote, core.channels. The executor is the user's: it is never made, resized or shut down here, and
-no thread or process is started. A bounded number of tiles is under way; their scores are entered batch by batch, as they would be
-without an executor, whoever is first to be ready.
+May import: core.worker, core.states, core.parcels, core.remote, core.channels, core.cluster. The executor is the user's: it is
+never made, resized or shut down here, and no thread or process is started. A bounded number of tiles is under way; their scores
+are entered batch by batch, as they would be without an executor, whoever is first to be ready.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import BrokenExecutor
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from .channels import channel_to
-from .remote import ExecutorError, Failure
-from .tiles import parts_of
-from .worker import Job, Kit, Piece, Reasons, Reply, Station, Tile, unpacked
+from .cluster import Deserted
+from .parcels import ExecutorError
+from .remote import Failure
+from .states import State, digest
+from .tiles import cuts_of
+from .worker import Job, Kit, Piece, Reasons, Station, Tile, unpacked
 
 _WAIT = 0.1  # seconds until whoever reads a sweep may drop it
 _REPLY = 32 * 2**20  # bytes of one answer, about
 _AHEAD = 4  # tiles under way for each worker
+_BACKGROUNDS = 2  # kept by the workers of an evaluator: two ends of a path are often measured in turn
 
 
 class Crew:
@@ -39,20 +44,48 @@ class Crew:
     def __init__(self, executor: Any, kit: Kit):
         self.channel = channel_to(executor, kit)
         self._samples, self._quantities = kit.samples, len(kit.scorer.names)
+        self._backgrounds: OrderedDict[Any, Any] = OrderedDict()
         self.proven = False  # whether any tile has come back
 
-    def shift(self, job: Job, here: Callable[[], Station], adopt: Callable[[Reasons], None]) -> Shift:
-        """Return one sweep's work; `here` makes its points in this process, `adopt` is told why the fastest way is not taken."""
-        return Shift(self, job, here, adopt)
+    def shift(
+        self, job: Job, background: State, steps: int, here: Callable[[], Station], adopt: Callable[[Reasons], None]
+    ) -> Shift:
+        """Return one sweep's work.
+
+        Parameters
+        ----------
+        job : Job
+        background : State
+            Of its family.
+        steps : int
+            Work of calibrating one row, in batches.
+        here : callable
+            Makes its points in this process.
+        adopt : callable
+            Is told why the fastest way is not taken.
+        """
+        return Shift(self, job, background, steps, here, adopt)
+
+    def background(self, state: State) -> Any:
+        """Return what workers find a background by; the same tensors travel once."""
+        if not self.channel.travels:
+            return state
+        # operations may take another way through the same values in another order of memory
+        key = digest(state), tuple((name, tensor.stride()) for name, tensor in state.items())
+        if key not in self._backgrounds:
+            self._backgrounds[key] = self.channel.publish("background", dict(state))
+        self._backgrounds.move_to_end(key)
+        while len(self._backgrounds) > _BACKGROUNDS:
+            self._backgrounds.popitem(last=False)
+        return self._backgrounds[key]
 
     def tiles(self, rows: int, workers: int) -> list[Tile]:
-        """Return the tiles of a sweep in order; the first batch is cut finely, for a first picture."""
+        """Return the tiles of a sweep in order."""
         samples = self._samples
         widest = max(map(samples.size, range(len(samples))))
-        parts = max(parts_of(len(samples), rows, workers), math.ceil(rows * widest * 8 * self._quantities / _REPLY))
-        first = max(parts, min(rows, _AHEAD * workers))
-        cut = [min(rows, first if not number else parts) for number in range(len(samples))]
-        return [Tile(number, part, cut[number]) for number in range(len(samples)) for part in range(cut[number])]
+        least = math.ceil(rows * widest * 8 * self._quantities / _REPLY)
+        cuts = cuts_of(len(samples), rows, workers, max(least, _AHEAD * workers), least)
+        return [Tile(number, part, parts) for number, parts in enumerate(cuts) for part in range(parts)]
 
     def agree(self, number: int, digest: str) -> None:
         """Refuse a batch of other samples than this process has."""
@@ -62,68 +95,102 @@ class Crew:
 class Shift:
     """One sweep on the workers. `about` says who has done it, for the provenance of results."""
 
-    def __init__(self, crew: Crew, job: Job, here: Callable[[], Station], adopt: Callable[[Reasons], None]):
+    def __init__(
+        self,
+        crew: Crew,
+        job: Job,
+        background: State,
+        steps: int,
+        here: Callable[[], Station],
+        adopt: Callable[[Reasons], None],
+    ):
         self._crew, self._channel, self._job, self._adopt = crew, crew.channel, job, adopt
-        self._make_here = here
+        self._background, self._steps, self._make_here = background, steps, here
+        self._ahead = 0  # steps that were counted before the rows that they belong to
         self._station: Station | None = None
         workers = self._channel.workers
         self.about: dict[str, Any] = {"executor": self._channel.kind, "workers": workers}
         self._waiting = deque(crew.tiles(len(job.order), workers))
         self._under_way: deque[tuple[Tile, Any]] = deque()
         self._window = _AHEAD * workers
-        self._published: list[Any] = []
+        self._sent: tuple[Any, Any] | None = None  # what workers find the job and its background by
+        self._signal: Any = None
         self._buffers: dict[int, Any] = {}
         self._shared_buffers: Any = None
         self._broken = False
 
     def pieces(self) -> Generator[Piece | None, None, None]:
         """Yield the scores of each batch in the order of a serial sweep, and None now and then while there are none."""
-        channel = self._channel
-        where = self._publish("job", self._job)
-        signal = channel.signal(where)
         left = set(self._job.order)
         try:
             while self._waiting or self._under_way:
-                self._fill(where, signal)
+                self._fill()
                 if not self._under_way:
                     self._under_way.append((self._waiting.popleft(), None))
                 tile, future = self._under_way[0]
                 for piece in self._scores(tile, future):
-                    if piece is None or not piece.rows:  # waiting, or calibrating
-                        yield None
+                    if piece is None or not piece.rows:
+                        yield self._towards(piece)
                         continue
                     # a recording that one worker has given up cuts the rows in other groups there than elsewhere
                     picked = [i for i, k in enumerate(piece.rows) if k in left]
                     left.difference_update(piece.rows)
                     if picked:
-                        yield _part(piece, picked, last=not left)
+                        yield _part(piece, picked, not left, self._owed(len(picked)) if not tile.number else 0)
                 self._under_way.popleft()
                 if tile.part == tile.parts - 1:
                     if left:
                         rest = self._here().pieces(tile.number, [k for k in self._job.order if k in left])
-                        yield from (piece if piece.rows else None for piece in rest)
+                        for piece in rest:
+                            owed = self._owed(len(piece.rows)) if not tile.number else 0
+                            yield replace(piece, steps=owed) if piece.rows else self._towards(piece)
                     left = set(self._job.order)
         finally:
-            futures = [future for _, future in self._under_way if future is not None]
-            channel.stop(futures, signal)
-            for what in self._published:
-                channel.retract(what)
+            self._end()
 
-    def _publish(self, kind: str, what: Any) -> Any:
-        self._published.append(self._channel.publish(kind, what))
-        return self._published[-1]
+    def _end(self) -> None:
+        """Let the workers drop what they have of this sweep."""
+        if self._sent is not None:
+            self._channel.stop([future for _, future in self._under_way if future is not None], self._signal)
+            self._channel.retract(self._sent[0])
+        if self._shared_buffers is not None:
+            self._channel.retract(self._shared_buffers)
+        self._under_way.clear()
+        self._sent = self._shared_buffers = self._station = None
 
-    def _fill(self, where: Any, signal: Any) -> None:
+    def _towards(self, piece: Piece | None) -> Piece | None:
+        """Return work towards the next rows of the first batch; None where that is not known, or has been counted."""
+        if piece is None or piece.number or not piece.steps:
+            return None
+        self._ahead += piece.steps
+        return piece
+
+    def _owed(self, rows: int) -> int:
+        """Return the steps of calibrating rows of the first batch that have not been counted yet."""
+        owed = self._steps * rows
+        told = min(owed, self._ahead)
+        self._ahead -= told
+        return owed - told
+
+    def _fill(self) -> None:
         """Keep some tiles under way for each worker."""
+        channel = self._channel
         while self._waiting and len(self._under_way) < self._window and not self._broken:
             tile = self._waiting[0]
-            if tile.number and self._job.policy == "recalibrate" and self._shared_buffers is None:
-                if self._under_way:
-                    return  # each point is recalibrated once, by whoever measures it on the first batch
-                self._shared_buffers = self._publish("buffers", self._buffers)
+            if tile.number and self._steps and self._shared_buffers is None and self._under_way:
+                return  # each point is recalibrated once, by whoever measures it on the first batch
             try:
-                future = self._channel.submit(where, self._shared_buffers, tile, signal)
-            except RuntimeError as error:  # broken, or shut down
+                if self._sent is None:
+                    self._sent = channel.publish("job", self._job), self._crew.background(self._background)
+                    self._signal = channel.signal(self._sent[0])
+                if tile.number and self._buffers and self._shared_buffers is None:
+                    self._shared_buffers = channel.publish("buffers", self._buffers)
+            except channel.lost as error:
+                self._lose(error)
+                return
+            try:
+                future = channel.submit(*self._sent, self._shared_buffers, tile, self._signal)
+            except (RuntimeError, *channel.lost) as error:  # broken, or shut down
                 self._lose(error)
                 return
             self._under_way.append((self._waiting.popleft(), future))
@@ -137,8 +204,8 @@ class Shift:
                 reply = self._channel.result(future)
             except self._channel.lost as error:
                 self._lose(error)
-            else:
-                self._check(tile, reply)
+        if reply is not None:
+            self._check(tile, reply)
         if reply is None:
             yield from self._here().pieces(tile.number, self._job.order, tile.part, tile.parts)
         else:
@@ -147,11 +214,6 @@ class Shift:
     def _check(self, tile: Tile, reply: Any) -> None:
         if isinstance(reply, Failure):
             raise reply.raised()
-        if not isinstance(reply, Reply):
-            raise ExecutorError(
-                "executor: its workers must see the files of this machine, and one found none; for workers on other machines pass "
-                "a dask.distributed Client"
-            )
         self._crew.proven = True
         self._crew.agree(tile.number, reply.digest)
         self._adopt(reply.reasons)
@@ -161,7 +223,7 @@ class Shift:
 
     def _lose(self, error: BaseException) -> None:
         """Go on in this process; a pool that has never worked is an error."""
-        if not self._crew.proven:
+        if not self._crew.proven and not isinstance(error, Deserted):
             raise ExecutorError(
                 f"executor: its workers were lost before they had measured anything ({type(error).__name__}: {error}). A pool that "
                 "is broken or shut down has to be made anew; a script that makes processes needs `if __name__ == '__main__':`"
@@ -169,7 +231,8 @@ class Shift:
         if not self._broken:
             self._broken = True
             self.about["lost"] = f"{type(error).__name__}: the rest was measured in the main process"
-            kind = "is broken" if isinstance(error, BrokenExecutor) else "has stopped"
+            kinds = {BrokenExecutor: "is broken", Deserted: "has no workers"}
+            kind = next((words for known, words in kinds.items() if isinstance(error, known)), "has stopped")
             warnings.warn(
                 f"executor: it {kind} ({type(error).__name__}: {error}); what is missing is measured in this process. Make a new "
                 "executor and a new Evaluator for the next measurement",
@@ -180,12 +243,13 @@ class Shift:
     def _here(self) -> Station:
         if self._station is None:
             self._station = self._make_here()
-            self._station.points.adopt(self._buffers)
+        self._station.points.adopt(self._buffers)
         return self._station
 
 
-def _part(piece: Piece, picked: list[int], last: bool) -> Piece:
+def _part(piece: Piece, picked: list[int], last: bool, steps: int = 0) -> Piece:
     if len(picked) == len(piece.rows):
-        return Piece(piece.number, piece.rows, piece.scores, piece.weights, last)
+        return replace(piece, last=last, steps=steps)
     index = torch.tensor(picked)
-    return Piece(piece.number, [piece.rows[i] for i in picked], [s[index.to(s.device)] for s in piece.scores], piece.weights, last)
+    rows, scores = [piece.rows[i] for i in picked], [s[index.to(s.device)] for s in piece.scores]
+    return replace(piece, rows=rows, scores=scores, last=last, steps=steps)

@@ -67,10 +67,14 @@ class WeightFamily:
         return moved
 
     def trimmed(self) -> WeightFamily:
-        """Return the same family without the weights of anchors that no row can ask for: less travels."""
+        """Return the same family without a background, and without the weights of anchors that no row can ask for."""
         unused = self.layout.shapes.keys() - self.scope.tensors.keys()
         anchors = [{name: tensor for name, tensor in anchor.items() if name not in unused} for anchor in self.anchors]
-        return WeightFamily(self.layout, self.scope, anchors, self.background)
+        return WeightFamily(self.layout, self.scope, anchors, {})
+
+    def upon(self, background: State) -> WeightFamily:
+        """Return the same family upon another background."""
+        return WeightFamily(self.layout, self.scope, self.anchors, background)
 
     def on(self, device: torch.device, dtypes: Mapping[str, torch.dtype]) -> WeightFamily:
         """Return the same family with the tensors that it combines on a device, in the model's types (float32 at least)."""
@@ -108,9 +112,18 @@ class Families:
         """The anchors of all."""
         return self.members[0].anchors
 
+    @property
+    def background(self) -> State:
+        """The background of all."""
+        return self.members[0].background
+
     def trimmed(self) -> Families:
-        """Return the same families without the weights of anchors that no row can ask for: less travels."""
+        """Return the same families without a background, and without the weights of anchors that no row can ask for."""
         return Families([member.trimmed() for member in self.members], self.sizes)
+
+    def upon(self, background: State) -> Families:
+        """Return the same families upon another background."""
+        return Families([member.upon(background) for member in self.members], self.sizes)
 
 
 def combine(parts: Sequence[tuple[float, Tensor]], like: Tensor) -> Tensor:

@@ -37,11 +37,6 @@ class ManyPoints:
         """Take a batch of `n` samples that is on the device."""
         self._batch, self._n, self._loaded = batch, n, -1
 
-    @property
-    def steps(self) -> int:
-        """Work of calibrating one point, in batches."""
-        return self._members[0].steps
-
     def groups(self, ks: Sequence[int], part: int = 0, parts: int = 1) -> Iterator[tuple[Sequence[int], int]]:
         """Yield the rows family by family, as `Points.groups` does; a part has its share of every family."""
         of = self._of[list(ks)]

@@ -77,11 +77,6 @@ class Points:
             self._modules.forget()
 
     @property
-    def steps(self) -> int:
-        """Work of calibrating one point, in batches."""
-        return self._calibration.steps if self._calibration else 0
-
-    @property
     def _together(self) -> int:
         """How many rows of the loaded batch are computed in one call."""
         return 1 if self._now is None else self._now.together

@@ -1,6 +1,6 @@
 """A tile in a process that is not the user's: what has travelled is unpacked once, and errors travel back as they are.
 
-May import: torch, core.worker. Nothing is unpacked that this package has not packed itself, in the same run, for its own workers.
+May import: torch, core.worker, core.parcels.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import pickle
 import threading
-import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,17 +16,13 @@ from typing import Any
 
 import torch
 
+from .parcels import ExecutorError, Parcel
 from .worker import Reply, Stopped, Tile, compute, unpacked
 
-_KEPT = 2  # evaluators, sweeps and sets of buffers that a worker process remembers: two splits are often measured in turn
-_LISTEN = 0.2  # seconds between two questions over the network whether to stop
+_KEPT = 2  # evaluators, sweeps and sets of buffers that a process of a pool remembers: two splits are often measured in turn
 
 _shelf: OrderedDict[str, Any] = OrderedDict()
 _shelf_lock = threading.Lock()
-
-
-class ExecutorError(RuntimeError):
-    """An executor that cannot be used, or that lost its workers before it was of use."""
 
 
 @dataclass(frozen=True)
@@ -63,44 +58,52 @@ class _WorkerTraceback(Exception):
     """The text of a traceback, shown above the error that it belongs to."""
 
 
-def _taken(token: str, where: str | bytes | None) -> Any:
-    """Return what travels under a token, unpacked once in each process."""
+def _taken(where: str | Parcel | None) -> Any:
+    """Return what has travelled, unpacked once in each process."""
     if where is None:
         return None
+    try:
+        return where.opened() if isinstance(where, Parcel) else _from_shelf(where)
+    except FileNotFoundError:
+        raise Stopped from None
+    except Exception as error:
+        raise ExecutorError(
+            "executor: a worker cannot load the model, the loss or the data. Their classes and functions must be in a "
+            "module that the workers can import; with cloudpickle installed on both sides (pip install "
+            f"'nnvis_widgets[cluster]') those of a notebook work too. It says: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _from_shelf(path: str) -> Any:
     with _shelf_lock:
-        if token not in _shelf:
-            try:
-                _shelf[token] = unpacked(where)
-            except FileNotFoundError:
-                raise Stopped from None
-            except Exception as error:
-                raise ExecutorError(
-                    "executor: a worker cannot load the model, the loss or the data. Their classes and functions must be in a "
-                    "module that the workers can import; with cloudpickle installed on both sides (pip install "
-                    f"'nnvis_widgets[cluster]') those of a notebook work too. It says: {type(error).__name__}: {error}"
-                ) from error
-        _shelf.move_to_end(token)
-        kind = token.partition("-")[0]
-        same = [other for other in _shelf if other.partition("-")[0] == kind]
+        # whoever sent it has no more use for it
+        for gone in [other for other in _shelf if not os.path.exists(other)]:
+            del _shelf[gone]
+        if path not in _shelf:
+            _shelf[path] = unpacked(path)
+        _shelf.move_to_end(path)
+        same = [other for other in _shelf if _kind(other) == _kind(path)]
         for old in same[:-_KEPT]:
             del _shelf[old]
-        return _shelf[token]
+        return _shelf[path]
+
+
+def _kind(path: str) -> str:
+    return os.path.basename(path).partition("-")[0]
 
 
 def remote(
-    tokens: tuple[str, str, str], kit: Any, job: Any, buffers: Any, tile: Tile, stop: tuple[str, str], workers: int
+    kit: Any, job: Any, background: Any, buffers: Any, tile: Tile, stop: tuple[str, str], workers: int
 ) -> Reply | Failure | None:
     """Return the scores of a tile, what went wrong, or None where it was stopped.
 
     Parameters
     ----------
-    tokens : tuple of str
-        Of the kit, the job and the buffers.
-    kit, job, buffers : str, bytes or None
+    kit, job, background, buffers : str, Parcel or None
         A file, or its contents.
     tile : Tile
     stop : tuple of str
-        ("file", path): stop when it is gone; ("event", name): when that event of the cluster is set.
+        ("file", path): stop when it is gone; ("task", ""): when dask has cancelled this task.
     workers : int
         How many of them share the cores of this machine; 0 leaves torch's threads as they are.
     """
@@ -113,8 +116,7 @@ def remote(
         stopped = _listener(*stop)
         if stopped():
             return None
-        things = [_taken(token, where) for token, where in zip(tokens, (kit, job, buffers), strict=True)]
-        return compute(things[0], things[1], things[2], tile, stopped)
+        return compute(_taken(kit), _taken(job), _taken(background), _taken(buffers), tile, stopped)
     except Stopped:
         return None
     except Exception as error:
@@ -132,18 +134,13 @@ def _listener(kind: str, name: str) -> Callable[[], bool]:
     """Return a function that says whether the tile is not wanted any more."""
     if kind == "file":
         return lambda: not os.path.exists(name)
-    asked = time.monotonic()
+    from distributed import get_worker
 
-    def set_on_the_cluster() -> bool:
-        nonlocal asked
-        if time.monotonic() - asked < _LISTEN:
-            return False
-        from distributed import Event
+    worker = get_worker()
+    key = worker.get_current_task()
 
-        asked = time.monotonic()
-        try:
-            return bool(Event(name).is_set())
-        except (OSError, TimeoutError, ValueError):  # the cluster is closing: whoever wants the tile will find out
-            return False
+    def cancelled() -> bool:
+        task = worker.state.tasks.get(key)
+        return task is None or task.state == "cancelled"
 
-    return set_on_the_cluster
+    return cancelled

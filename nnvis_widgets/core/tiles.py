@@ -5,11 +5,12 @@ May import: numpy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-_BUSY = 0.8  # share of the time that all workers should have something to do
+_BUSY = 0.95  # share of the time that all workers should have something to do
 
 
 def coarse_to_fine(points: int, first: int | None = None) -> list[int]:
@@ -95,20 +96,33 @@ def share(things: Sequence, part: int, parts: int) -> Sequence:
     return things[part * len(things) // parts : (part + 1) * len(things) // parts]
 
 
-def parts_of(batches: int, rows: int, workers: int) -> int:
-    """Return into how few parts the rows of each batch are cut so that workers rarely wait for the last of them.
+def cuts_of(batches: int, rows: int, workers: int, first: int, least: int = 1) -> list[int]:
+    """Return into how many parts the rows of each batch are cut so that workers rarely wait for the last of them.
+
+    The first batch is cut finely, for a first picture. Of the others as many are left whole as all workers can take in turn, and
+    the rest at the end is cut as far as it takes: each part has to load its batch.
+
+    Parameters
+    ----------
+    batches, rows, workers : int
+    first : int
+        Parts of the first batch.
+    least : int
+        Parts of any other.
 
     Examples
     --------
-    >>> parts_of(batches=8, rows=41, workers=4), parts_of(batches=2, rows=41, workers=5)
-    (1, 2)
+    >>> cuts_of(batches=8, rows=41, workers=2, first=8)
+    [8, 1, 1, 1, 1, 1, 1, 2]
+    >>> cuts_of(batches=100, rows=5, workers=4, first=16)[:3], cuts_of(batches=100, rows=5, workers=4, first=16)[-1]
+    ([5, 1, 1], 1)
     """
+    odd = (batches - 1) % workers
 
     def busy(parts: int) -> float:
-        tiles = batches * parts
-        return tiles / (-(-tiles // workers) * workers)
+        whole = (batches - odd) / workers
+        return batches / workers / (whole + math.ceil(odd * parts / workers) / parts)
 
-    for parts in range(1, rows + 1):
-        if busy(parts) >= _BUSY:
-            return parts
-    return max(rows, 1)
+    most = max(1, rows)
+    parts = next((parts for parts in range(min(most, least), most + 1) if busy(parts) >= _BUSY), most)
+    return [min(most, cut) for cut in (first, *[least] * (batches - 1 - odd), *[parts] * odd)]

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from .program.recordings import Engine, Recordings
 from .program.statistics import Statistics
 from .replica import Replica
 from .scoring import Scorer
+from .states import State
 
 
 class Stopped(Exception):
@@ -133,7 +135,10 @@ class Reasons:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One sweep: weights, rows of coefficients in the order in which they are visited, and what is known of the recordings."""
+    """One sweep: weights, rows of coefficients in the order in which they are visited, and what is known of the recordings.
+
+    The background of the family travels by itself: one sweep's is often that of the next.
+    """
 
     family: WeightFamily | Families
     rows: np.ndarray
@@ -147,23 +152,24 @@ class Bench:
     """The instruments of one thread: a replica of its own, what was recorded of it, and the points of the latest sweep."""
 
     def __init__(self, kit: Kit):
-        self._kit, self._replica = kit, kit.replica.twin()
+        # not the kit, which has this bench: a worker that does nothing may not look for circles for a long time
+        self._samples, self._scorer, self._replica = kit.samples, kit.scorer, kit.replica.twin()
         self.recordings = Recordings(self._replica, kit.scorer, kit.engine)
         self.statistics = Statistics(self._replica, kit.scorer, kit.engine)
         self._batchnorm = BatchNorm(kit.policy, self._replica, kit.calibration, kit.order, self.statistics)
-        self._latest: tuple[Job, Station] | None = None
+        self._latest: WeakKeyDictionary[Job, Station] = WeakKeyDictionary()
 
-    def station(self, job: Job) -> Station:
-        """Return the points of a sweep; those of the one before are dropped."""
-        if self._latest is None or self._latest[0] is not job:
-            self._latest = None
+    def station(self, job: Job, background: State) -> Station:
+        """Return the points of a sweep; those of the one before are dropped, and its own when it ends."""
+        if job not in self._latest:
+            self._latest.clear()
             job.reasons.tell(self.recordings, self.statistics)
             self.recordings.checks |= job.checks[0]
             self.statistics.checks |= job.checks[1]
-            kit, instruments = self._kit, (self._replica, self._batchnorm, self._kit.scorer, self.recordings)
-            points = points_of(job.family, job.rows, job.policy, *instruments)
-            self._latest = job, Station(points, kit.samples)
-        return self._latest[1]
+            instruments = self._replica, self._batchnorm, self._scorer, self.recordings
+            points = points_of(job.family.upon(background), job.rows, job.policy, *instruments)
+            self._latest[job] = Station(points, self._samples)
+        return self._latest[job]
 
 
 @dataclass(frozen=True)
@@ -206,12 +212,12 @@ class Reply:
             yield Piece(tile.number, rows, [torch.from_numpy(s) for s in scores], weights, place == len(self.pieces))
 
 
-def compute(kit: Kit, job: Job, buffers: Any, tile: Tile, stopped: Callable[[], bool]) -> Reply:
+def compute(kit: Kit, job: Job, background: State, buffers: Any, tile: Tile, stopped: Callable[[], bool]) -> Reply:
     """Return the scores of a tile, with the instruments of this thread; `Stopped` where they are not wanted any more."""
     if stopped():
         raise Stopped
     bench = kit.bench()
-    station = bench.station(job)
+    station = bench.station(job, background)
     station.points.adopt(buffers or {})
     pieces: list[tuple[list[int], list[np.ndarray]]] = []
     weights = None

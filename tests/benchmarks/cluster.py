@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 import nnvis_widgets as nv
-from nnvis_widgets.core.channels import ROOMY
+from nnvis_widgets.core.cluster import ROOMY
 
 
 def lenet() -> nn.Module:
