@@ -12,6 +12,7 @@ from torch.nn.utils import parametrizations
 import nnvis_widgets as nv
 from nnvis_widgets.core import evaluator as module
 from nnvis_widgets.core.data import DataError
+from nnvis_widgets.core.program.split import Piece
 from nnvis_widgets.core.states import StateError
 from nnvis_widgets.core.tiles import coarse_to_fine
 
@@ -380,3 +381,29 @@ class TestTheFirstBatch:
         shapes = r"holds float32 \(57, 2, 5, 7\), int64 \(57,\).*'conv1\.weight' with shape \(3, 1, 3, 3\)"
         with pytest.raises(DataError, match=shapes):
             nv.Evaluator(model, (data[0].expand(-1, 2, -1, -1), data[1]), device="cpu")
+
+
+def test_a_preview_comes_before_the_compiler_and_nothing_of_it_stays(monkeypatch):
+    calls = []
+
+    def compiled(piece):
+        return lambda *inputs: calls.append(1) or piece._plain.forward(*inputs)
+
+    monkeypatch.setattr(Piece, "compiled", property(compiled))
+    model = factories.made(factories.ConvNet)
+    states = factories.states(model, 3)
+    path, alphas = nv.LinearPath(states[0], states[2]), [0.0, 0.3, 0.7, 1.0]
+    expected = nv.measure_path(nv.Evaluator(model, factories.images(27), device="cpu", batch_size=9), path, alphas)
+    evaluator = nv.Evaluator(model, factories.images(27), device="cpu", batch_size=9, compile=True)
+    results = nv.iter_path(evaluator, path, alphas)
+    preview = next(results)
+    assert calls == []
+    assert (preview.fraction, preview.n, preview.provenance["compiled"]) == (0.0, 9, False)
+    assert preview.provenance["engine"]["compile"] is False
+    *_, last = results
+    assert len(calls) >= 4 * 3
+    assert (last.n, last.fraction, last.provenance["compiled"]) == (27, 1.0, True)
+    assert last.provenance["engine"]["compile"] is True
+    np.testing.assert_allclose(last.loss, expected.loss, rtol=1e-6)
+    first = next(iter(nv.iter_path(evaluator, path, alphas)))
+    assert first.provenance["compiled"] is True  # it is there by now

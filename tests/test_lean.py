@@ -5,6 +5,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
+from nnvis_widgets.core.program.leading import leading, rows_times
 from nnvis_widgets.core.program.lean import lean, mixture, pool_quickly
 from nnvis_widgets.core.program.record import record
 from nnvis_widgets.core.program.tidy import tidy
@@ -161,3 +162,58 @@ def test_log_probabilities_are_not_normalised_twice():
     torch.testing.assert_close(run(graph, x), F.log_softmax(x, 1))
     graph = graph_of(lambda x: F.log_softmax(F.log_softmax(x, 1), 0), x)
     assert targets(graph).count(aten._log_softmax.default) == 2
+
+
+def several(function, values, *others):
+    """Return the values of a function at several points by the rewritten graph, None where it cannot be, and by a loop."""
+    graph = graph_of(function, values[0], *others)
+    first, *rest = [node for node in graph.nodes if node.op == "placeholder"]
+    ranks = {first: values.ndim - 1, **{node: other.ndim for node, other in zip(rest, others, strict=True)}}
+    led = leading(graph, ranks, {first})
+    expected = torch.stack([function(value, *others) for value in values])
+    return None if led is None else run(lean(led), values.clone(), *others), expected
+
+
+def linear_inputs(points=4, n=5, inside=7, outside=3):
+    torch.manual_seed(2)
+    return torch.randn(points, n, inside), torch.randn(outside), torch.randn(outside, inside), torch.randn(n, outside)
+
+
+@pytest.mark.parametrize("outside", [1, 3, 16, 20])
+def test_several_points_at_once_are_what_they_are_alone(outside):
+    h, b, w, base = linear_inputs(outside=outside)
+    labels = torch.arange(5) % outside
+
+    def net(h, b, w, base, labels, index):
+        o = torch.addmm(b, F.relu(h), w) * 2 + base
+        return F.log_softmax(o, 1).gather(1, index).squeeze(1) - torch.softmax(o, -1).argmax(1).eq(labels).float()
+
+    got, expected = several(net, h, b, w.t(), base, labels, labels[:, None])
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_rank_one_update_is_one_pass():
+    h, _, _, base = linear_inputs(inside=1)
+    row = torch.randn(1, 3)
+    got, expected = several(lambda h, base, row: torch.addmm(base, F.relu(h), row), h, base, row)
+    torch.testing.assert_close(got, expected)
+    values = torch.randn(4, 5, 2)
+    torch.testing.assert_close(rows_times(base, values, torch.ones(2, 3)), base + values @ torch.ones(2, 3))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        pytest.param(lambda h, b: h[:, 0] + h, id="a lower rank that moves"),
+        pytest.param(lambda h, b: h.argmax(), id="argmax of everything"),
+        pytest.param(lambda h, b: h.sum(0), id="an operation that is not known"),
+        pytest.param(lambda h, b: h.argmax(1, keepdim=True), id="an option that is not known"),
+        pytest.param(lambda h, b: b * 2, id="a result that does not move"),
+        pytest.param(lambda h, b: torch.addmm(b, h, h, beta=0.5), id="a product of two that move"),
+    ],
+)
+def test_what_is_not_known_is_left_to_vmap(function):
+    h = torch.randn(4, 5, 5)
+    graph = graph_of(function, h[0], torch.randn(5))
+    first, other = [node for node in graph.nodes if node.op == "placeholder"]
+    assert leading(graph, {first: 2, other: 1}, {first}) is None

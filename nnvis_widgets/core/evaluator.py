@@ -66,8 +66,8 @@ class Evaluator:
     calibration : like `data`, optional
         Training inputs for "recalibrate" (2048 of them are used); without them `data` is used and the results say so.
     compile : {"auto", True, False}
-        True puts what is computed at each point through ``torch.compile``, which takes half a minute the first time; "auto" is
-        False. Recorded in every result.
+        True puts what is computed at each point through ``torch.compile``, which takes half a minute the first time; the first
+        batch is shown before, without it. "auto" is False: on a CPU it was not repaid (benchmarks). Recorded in every result.
     grad : bool
         True for losses and models that differentiate inside their forward pass.
     engine : {"auto", "recorded", "modules", "plain"} or mapping
@@ -259,6 +259,7 @@ class Evaluator:
         policy = policy or self._batchnorm.resolve(family.scope)
         visited = coarse_to_fine(len(rows), reference) if order is None else list(order)  # type: ignore[arg-type]
         book = Book(self._scorer.names, len(rows), reference, self.n if len(rows) * self.n * 4 <= keep else 0)
+        yield from self._preview(family, rows, visited, policy, reference)
         pieces, total, work = self._work(family, rows, visited, policy)
         point_major = not isinstance(family.anchors, list)
         try:
@@ -269,6 +270,19 @@ class Evaluator:
             raise
         finally:
             pieces.close()
+
+    def _preview(
+        self, family: WeightFamily | Families, rows: np.ndarray, order: list[int], policy: str, reference: Any
+    ) -> Iterator[Sweep]:
+        """Yield the first batch without a compiler, before one begins; nothing of it goes into later results."""
+        recordings = self._recordings.eager(policy, family.scope.name, rows.shape[1])
+        if recordings is None or self._crew is not None or not isinstance(family.anchors, list):
+            return
+        points = points_of(family, rows, policy, self._replica, self._batchnorm, self._scorer, recordings)
+        book, pieces = Book(self._scorer.names, len(rows), reference), Station(points, self._samples).pieces(0, order)
+        work = {"executor": "serial", "workers": 1, "compiled": False, "engine": recordings.used(policy)}
+        for sweep in entered(pieces, book, self._samples, 1, work, HEARTBEAT, False):
+            yield replace(sweep, fraction=0.0)
 
     def _work(
         self, family: WeightFamily | Families, rows: np.ndarray, order: list[int], policy: str
@@ -326,5 +340,5 @@ class Evaluator:
     def updated(self, provenance: dict[str, Any], sweep: Sweep) -> dict[str, Any]:
         """Return provenance for more of the same sweep: the samples covered differ, and who has measured them."""
         policy = "" if provenance["engine"]["program"] == "recorded" else "batch"  # given up once, it is not taken up again
-        changed = {"n": sweep.n, "data": self._samples.digest(sweep.batches), "engine": self._recordings.used(policy)}
-        return {**provenance, **changed, **sweep.work}
+        engine = {"compiled": self.compiled, "engine": self._recordings.used(policy)}
+        return {**provenance, **engine, "n": sweep.n, "data": self._samples.digest(sweep.batches), **sweep.work}

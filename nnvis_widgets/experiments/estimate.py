@@ -50,6 +50,8 @@ def estimate_seconds(results: Iterator[Any], budget: float = BUDGET) -> float:
                 )
             if fraction >= 1.0:
                 return now - start
+            if not fraction:  # a preview: a compiler comes first
+                continue
             first = first or (now, fraction)
             if now - first[0] >= budget and fraction > first[1]:
                 # the start, with its recording and checking, is not part of the rate

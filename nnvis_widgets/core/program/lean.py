@@ -1,8 +1,8 @@
 """A piece of a forward pass as it is run: the same values from fewer passes over memory.
 
-May import: torch, core.family. On a CPU a pass over the values of a layer costs as much as its arithmetic. So what is affine is
-mixed where it is first used, results are written over arguments that nobody else reads, maxima of windows are taken of rows and
-then of columns, and a first convolution whose maxima are wanted gives the four corners of each window as channels.
+May import: torch, core.family, core.program.leading. On a CPU a pass over the values of a layer costs as much as its arithmetic. So
+what is affine is mixed where it is first used, results are written over arguments that nobody else reads, maxima of windows are
+taken of rows and then of columns, and a first convolution whose maxima are wanted gives the corners of each window as channels.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx
 
 from ..family import KNOT_TOLERANCE
+from .leading import rows_times
 
 aten = torch.ops.aten
 Node: TypeAlias = Any  # an fx.Node, whose attributes have types that no use of them fits
@@ -173,4 +174,4 @@ def _is_new(value: Node) -> bool:
     """Return whether a value is memory of its own, and no view of another one."""
     if value.target is operator.getitem:
         return getattr(value.all_input_nodes[0].target, "overloadpacket", None) in _NEW_FIRST and value.args[1] == 0
-    return value.target is mixture or getattr(value.target, "overloadpacket", None) in _NEW
+    return value.target in (mixture, rows_times) or getattr(value.target, "overloadpacket", None) in _NEW

@@ -20,7 +20,7 @@ from .affine import Kind
 from .anchors import Anchors
 from .lean import mixture
 from .recordings import Engine, Recorded, images_last, tensors_of
-from .split import Split, batched_only
+from .split import Split
 
 _TOGETHER = 2**19  # numbers that go into one call for several points: they stay in a CPU's cache, and the calls are worth it
 _COPIES = 8  # of the largest value that are in a GPU's memory at once, about
@@ -226,14 +226,9 @@ class Program:
         return [head[node] for head in self._heads]
 
     def _many(self, ks: Sequence[int]) -> list[Tensor]:
-        given, axes = [], []
-        for node in self._parts.suffix.inputs:
-            shared = self._fixed.get(node, self._batch.get(node))
-            given.append(self._stacked(node, ks) if shared is None else shared)
-            axes.append(0 if shared is None else None)
-        function: Any = torch.vmap(lambda *values: tuple(self._parts.suffix.run(values)), in_dims=tuple(axes))
-        with batched_only():
-            return list(function(*given))
+        known = (self._fixed.get(node, self._batch.get(node)) for node in self._parts.suffix.inputs)
+        pairs = zip(self._parts.suffix.inputs, known, strict=True)
+        return list(self._parts.suffix.together([self._stacked(node, ks) if value is None else value for node, value in pairs]))
 
     def _stacked(self, node: fx.Node, ks: Sequence[int]) -> Tensor:
         """Return an affine value at several rows: one matrix product."""

@@ -5,6 +5,7 @@ May import: torch, core.replica, core.scoring, core.data, core.program.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -151,6 +152,16 @@ class Recordings:
         self.no_modules = "engine='plain'" if engine.program == "plain" else "it is compiled" if replica.compiled else grad
         self.checks: Counter[Any] = Counter()
         self._made: dict[Any, Recorded] = {}
+        self._previewed: set[Any] = set()
+
+    def eager(self, *sweep: Any) -> Recordings | None:
+        """Return the same recordings for points that need no compiler; None where a sweep like this has not to wait for one."""
+        if not self.engine.compile or self.reason or sweep in self._previewed:
+            return None
+        self._previewed.add(sweep)
+        twin = copy.copy(self)
+        twin.engine = replace(self.engine, compile=False)
+        return twin
 
     def used(self, policy: str = "") -> dict[str, Any]:
         """Return what a later evaluator is given to compute in the same way under a BatchNorm policy, as plain values."""

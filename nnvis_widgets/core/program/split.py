@@ -1,6 +1,6 @@
 """A recorded forward pass cut in pieces: what is fixed, what only the samples change, the affine head, and the rest.
 
-May import: torch, core.program.affine, core.program.lean.
+May import: torch, core.program.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx
 
 from .affine import Kind
+from .leading import leading
 from .lean import lean, pool_quickly
 
 Values = dict[fx.Node, Tensor]
@@ -38,9 +39,24 @@ class Piece:
         """Return the outputs at one row of coefficients, for the inputs in order: those that are mixed at each anchor."""
         return self._mixing(row, *inputs)
 
-    def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
-        """Return the outputs for the inputs, both in order, writing over nothing: the inputs may be several points' at once."""
-        return self._plain.forward(*inputs)
+    def together(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """Return the outputs at several points; the inputs in order, those that are mixed with the points as first dimension."""
+        many = self._many(inputs)
+        if many is not None:
+            return many(*inputs)
+        axes = tuple(0 if node in self.mixed else None for node in self.inputs)
+        with batched_only():
+            return torch.vmap(lambda *values: tuple(self._plain.forward(*values)), in_dims=axes)(*inputs)
+
+    def _many(self, inputs: Sequence[Any]) -> Callable[..., Sequence[Any]] | None:
+        if "_led" not in vars(self):
+            own = [node for node in self.graph.nodes if node.op == "placeholder"]
+            led = {node for node, origin in zip(own, self.inputs, strict=True) if origin in self.mixed}
+            pairs = zip(own, inputs, strict=True)
+            ranks = {node: value.ndim - (node in led) for node, value in pairs if isinstance(value, Tensor)}
+            graph = leading(self.graph, ranks, led)
+            vars(self)["_led"] = None if graph is None else fx.GraphModule(torch.nn.Module(), lean(graph)).forward
+        return vars(self)["_led"]
 
     @cached_property
     def compiled(self) -> Callable[..., Sequence[Any]]:
