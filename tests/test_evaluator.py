@@ -390,7 +390,7 @@ def test_a_preview_comes_before_the_compiler_and_nothing_of_it_stays(monkeypatch
         return lambda *inputs: calls.append(1) or piece._plain.forward(*inputs)
 
     monkeypatch.setattr(Piece, "compiled", property(compiled))
-    model = factories.made(factories.ConvNet)
+    model = factories.made(lambda: factories.ConvNet(norm=False))
     states = factories.states(model, 3)
     path, alphas = nv.LinearPath(states[0], states[2]), [0.0, 0.3, 0.7, 1.0]
     expected = nv.measure_path(nv.Evaluator(model, factories.images(27), device="cpu", batch_size=9), path, alphas)

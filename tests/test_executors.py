@@ -288,7 +288,7 @@ class TestPartialResults:
                 return super().submit(fn, *args, **kwargs)
 
         evaluator = on(Counting(), model, data, batch_size=1)
-        channel = evaluator._crew.channel
+        channel = evaluator._workshop.crew.channel
         channel.workers, result = 2, channel.result
         channel.result = lambda future: (counted.__setitem__(0, counted[0] - 1), result(future))[1]
         nv.measure_path(evaluator, path, scope="fc2")
@@ -364,11 +364,11 @@ class TestTravel:
         nv.measure_path(ours, path, [0.0, 1.0], scope="fc2", background=walk[1])
         nv.measure_path(ours, path, [0.0, 1.0], scope="fc2", background=walk[0])
         assert sent.count("background") == 4  # the workers keep two of them
-        folder = os.path.dirname(ours._crew.channel.kit.path)
+        folder = os.path.dirname(ours._workshop.crew.channel.kit.path)
         assert sorted(name.partition("-")[0] for name in os.listdir(folder)) == ["background", "background", "kit"]
 
     def test_the_same_values_in_another_order_of_memory_are_others(self, processes, model, data):
-        crew = on(processes, model, data)._crew
+        crew = on(processes, model, data)._workshop.crew
         image = torch.randn(2, 3, 4, 5)
         one, other = (crew.background({"x": x}) for x in (image, image.to(memory_format=torch.channels_last)))
         assert one is not other

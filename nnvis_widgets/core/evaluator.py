@@ -7,8 +7,7 @@ estimate on the same samples.
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import __version__
 from ..results import Measurement
 from .batchnorm import BatchNorm, calibration_of
 from .calling import Forward
@@ -26,13 +24,15 @@ from .family import Families, WeightFamily
 from .loop import entered
 from .program.recordings import Engine, Recordings
 from .program.statistics import Statistics
+from .provenance import Provenance
 from .replica import Replica, find_device
 from .scope import Scope
 from .scoring import Score, Scorer
-from .states import Layout, State, digest, snapshot
+from .states import Layout, State, snapshot
+from .sweeping import Workshop
 from .tally import Book, Sweep
 from .tiles import coarse_to_fine
-from .worker import Job, Kit, Piece, Reasons, Station, points_of
+from .worker import Kit
 
 HEARTBEAT = 0.2  # seconds between yields, at most the time of one point on one batch more
 
@@ -145,7 +145,11 @@ class Evaluator:
             self._calibration = calibration_of(calibration, self._samples, self._replica, snapshot(model), seed)
         self._batchnorm = BatchNorm(batchnorm, self._replica, self._calibration, order, self._statistics)
         given = (self._replica, self._scorer, self._samples, self._calibration, batchnorm, order, self._recordings.engine)
-        self._crew = None if executor is None else Crew(executor, Kit(*given))
+        crew = None if executor is None else Crew(executor, Kit(*given))
+        instruments = self._replica, self._batchnorm, self._scorer, self._recordings, self._statistics, self._samples
+        self._workshop = Workshop(*instruments, crew)
+        own_data = calibration is None
+        self._provenance = Provenance(self._samples, seed, self._replica, self._scorer, self._batchnorm, own_data, self._recordings)
 
     @property
     def layout(self) -> Layout:
@@ -259,86 +263,28 @@ class Evaluator:
         policy = policy or self._batchnorm.resolve(family.scope)
         visited = coarse_to_fine(len(rows), reference) if order is None else list(order)  # type: ignore[arg-type]
         book = Book(self._scorer.names, len(rows), reference, self.n if len(rows) * self.n * 4 <= keep else 0)
-        yield from self._preview(family, rows, visited, policy, reference)
-        pieces, total, work = self._work(family, rows, visited, policy)
         point_major = not isinstance(family.anchors, list)
+        work = None
         try:
-            yield from entered(pieces, book, self._samples, total, work, HEARTBEAT, point_major)
+            work = self._workshop.preview(family, rows, visited, policy)
+            if work is not None:
+                early = Book(self._scorer.names, len(rows), reference)
+                for sweep in entered(work.pieces, early, self._samples, work.total, work.about, HEARTBEAT, point_major):
+                    yield replace(sweep, fraction=0.0)
+            work = self._workshop.work(family, rows, visited, policy)
+            yield from entered(work.pieces, book, self._samples, work.total, work.about, HEARTBEAT, point_major)
         except torch.OutOfMemoryError as error:
             size = self._samples.batch_size
             error.add_note(f"Evaluator: one point takes more memory than there is; batch_size={max(size // 2, 1)} would take half")
             raise
         finally:
-            pieces.close()
-
-    def _preview(
-        self, family: WeightFamily | Families, rows: np.ndarray, order: list[int], policy: str, reference: Any
-    ) -> Iterator[Sweep]:
-        """Yield the first batch without a compiler, before one begins; nothing of it goes into later results."""
-        recordings = self._recordings.eager(policy, family.scope.name, rows.shape[1])
-        if recordings is None or self._crew is not None or not isinstance(family.anchors, list):
-            return
-        points = points_of(family, rows, policy, self._replica, self._batchnorm, self._scorer, recordings)
-        book, pieces = Book(self._scorer.names, len(rows), reference), Station(points, self._samples).pieces(0, order)
-        work = {"executor": "serial", "workers": 1, "compiled": False, "engine": recordings.used(policy)}
-        for sweep in entered(pieces, book, self._samples, 1, work, HEARTBEAT, False):
-            yield replace(sweep, fraction=0.0)
-
-    def _work(
-        self, family: WeightFamily | Families, rows: np.ndarray, order: list[int], policy: str
-    ) -> tuple[Generator[Piece | None, None, None], int, dict[str, Any]]:
-        """Return the scores of a sweep, piece by piece, how much work that is, and who does it."""
-
-        def here() -> Station:
-            points = points_of(family, rows, policy, self._replica, self._batchnorm, self._scorer, self._recordings)
-            return Station(points, self._samples)
-
-        batches, together = range(len(self._samples)), isinstance(family.anchors, list)
-        steps = self._batchnorm.steps(policy)
-        total = len(rows) * (len(batches) + steps)
-        if together and self._crew is not None:
-            reasons = Reasons.of(self._recordings, self._statistics)
-            checks = self._recordings.checks.copy(), self._statistics.checks.copy()
-            job = Job(family.trimmed(), rows, order, policy, reasons, checks)
-            shift = self._crew.shift(
-                job, family.background, steps, here, lambda found: found.tell(self._recordings, self._statistics)
-            )
-            return shift.pieces(), total, shift.about
-        station = here()
-        tiles = ((number, order) for number in batches) if together else ((number, [k]) for k in order for number in batches)
-        return (piece for tile in tiles for piece in station.pieces(*tile)), total, {"executor": "serial", "workers": 1}
+            if work is not None:
+                work.pieces.close()
 
     def provenance(self, family: WeightFamily, sweep: Sweep, *, policy: str | None = None) -> dict[str, Any]:
         """Return what it takes to repeat a measurement: data, weights, policy, numerics and versions."""
-        policy = policy or self._batchnorm.resolve(family.scope)
-        anchors = family.anchors
-        return {
-            "split": self.name,
-            "n": sweep.n,
-            "samples": self.n,
-            "seed": self.seed,
-            "stratified": self._samples.stratified,
-            "batchnorm": self._batchnorm.describe(policy, self._own_data),
-            "loss": self._scorer.loss_name,
-            "loss_is": self._scorer.loss_is,
-            "output": self._replica.output_is,
-            "scope": family.scope.name,
-            "dtype": ", ".join(sorted({str(d).removeprefix("torch.") for d in self._replica.dtypes.values()})),
-            "device": str(self.device),
-            "batch_size": self._samples.batch_size,
-            "compiled": self.compiled,
-            "engine": self._recordings.used(policy),
-            "threads": torch.get_num_threads(),
-            **sweep.work,
-            "data": self._samples.digest(sweep.batches),
-            "calibration": self._batchnorm.calibration_digest() if policy == "recalibrate" else "",
-            "weights": [digest(anchor) for anchor in anchors] if isinstance(anchors, list) else [],
-            "background": digest(family.background),
-            "versions": {"nnvis_widgets": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        }
+        return {"split": self.name, **self._provenance.of(family, sweep, policy or self._batchnorm.resolve(family.scope))}
 
     def updated(self, provenance: dict[str, Any], sweep: Sweep) -> dict[str, Any]:
         """Return provenance for more of the same sweep: the samples covered differ, and who has measured them."""
-        policy = "" if provenance["engine"]["program"] == "recorded" else "batch"  # given up once, it is not taken up again
-        engine = {"compiled": self.compiled, "engine": self._recordings.used(policy)}
-        return {**provenance, **engine, "n": sweep.n, "data": self._samples.digest(sweep.batches), **sweep.work}
+        return self._provenance.updated(provenance, sweep)

@@ -120,7 +120,7 @@ class Points:
             try:
                 with torch.inference_mode(), self._replica.exact():
                     self._now.load(self._batch)
-            except (RuntimeError, NotImplementedError) as error:
+            except RuntimeError as error:
                 self._give_up(error)
 
     def scores(self, ks: Sequence[int]) -> tuple[list[Tensor], Tensor | None]:
@@ -257,7 +257,7 @@ class Points:
         theirs = [self._plain(k)[0] for k in rows]
         try:
             mine = [self._recorded(ks) for ks in ([rows] if self._now.together > 1 else [[k] for k in rows])]
-        except (RuntimeError, NotImplementedError) as error:
+        except RuntimeError as error:
             self._give_up(error)
             return
         eps = max(torch.finfo(d).eps for d in self._replica.dtypes.values() if d.is_floating_point or d.is_complex)

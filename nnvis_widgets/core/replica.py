@@ -265,7 +265,7 @@ def find_device(wanted: str | torch.device) -> torch.device:
         torch.empty(0, device=device)
         if device.type == "meta":
             raise ValueError("it holds no values")
-    except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         reason = str(error).splitlines()[0]
         raise ValueError(f"device: 'auto' or one of {', '.join(there)}; received {str(wanted)!r} ({reason})") from None

@@ -196,7 +196,7 @@ class Program:
                 return self._in_order(in_groups(ks, self.together), self._many)
             except torch.OutOfMemoryError:
                 self._most = self.together // 2
-            except (RuntimeError, NotImplementedError):
+            except RuntimeError:
                 self._most = 1  # the suffix holds an operation that does not take several points at once
         return self._in_order([[k] for k in ks], partial(self._single, weights=weights, buffers=buffers))
 

@@ -194,7 +194,7 @@ class Recordings:
             except Unrecordable as error:
                 self.reason = str(error)
                 return None
-            except (RuntimeError, TypeError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
+            except (RuntimeError, TypeError, ValueError, AttributeError, KeyError) as error:
                 # python that expects a plain tensor, or an operation that torch cannot trace: the plain pass still works
                 self.reason = f"it cannot be recorded ({in_short(error)})"
                 return None
