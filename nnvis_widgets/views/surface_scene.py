@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 
 from ..results import SurfaceResult
+from ..results.surface import LOG_FROM
 
-LOG_FROM = 20.0  # ratio of the largest to the smallest value from which a positive quantity is drawn in logarithms
 SCALES = ("auto", "linear", "log10", "clipped")
 COLOURMAPS = ("cividis", "viridis")
 _CLIP = (2.0, 98.0)  # percentiles that colours span: a few diverged cells must not take all of them
