@@ -78,6 +78,18 @@ class Samples:
         tail = self.n > self.batch_size > 1 and self.n % self.batch_size == 1
         return -(-self.n // self.batch_size) - tail
 
+    def covering(self, samples: int | None) -> int:
+        """Return how many batches hold at least so many samples; all of them for None."""
+        if samples is None:
+            return len(self)
+        if not (_is_whole(samples) and 1 <= samples <= self.n):
+            raise DataError(f"samples: a whole number from 1 to {self.n} (those of the evaluator), received {samples!r}")
+        return min(-(-int(samples) // self.batch_size), len(self))
+
+    def count(self, batches: int) -> int:
+        """Return how many samples the first so many batches hold."""
+        return self.n if batches == len(self) else batches * self.batch_size
+
     def size(self, number: int) -> int:
         """Return how many samples batch `number` holds."""
         return len(self._indices(number))

@@ -54,18 +54,19 @@ class Workshop:
     samples: Samples
     crew: Crew | None
 
-    def work(self, family: WeightFamily | Families, rows: np.ndarray, order: list[int], policy: str) -> Work:
-        """Return the scores of a sweep; points are visited in an order, checkpoints on disk one after the other."""
-        batches, together = range(len(self.samples)), isinstance(family.anchors, list)
+    def work(self, family: WeightFamily | Families, rows: np.ndarray, order: list[int], policy: str, batches: int) -> Work:
+        """Return the scores of a sweep over the first batches; points are visited in an order, checkpoints on disk in turn."""
+        together = isinstance(family.anchors, list)
         steps = self.batchnorm.steps(policy)
-        total = len(rows) * (len(batches) + steps)
+        total = len(rows) * (batches + steps)
         if together and self.crew is not None:
             checks = self.recordings.checks.copy(), self.statistics.checks.copy()
-            job = Job(family.trimmed(), rows, order, policy, Reasons.of(self.recordings, self.statistics), checks)
+            job = Job(family.trimmed(), rows, order, policy, Reasons.of(self.recordings, self.statistics), checks, batches)
             shift = self.crew.shift(job, family.background, steps, lambda: self._station(family, rows, policy), self._adopt)
             return Work(shift.pieces(), total, shift.about)
         station = self._station(family, rows, policy)
-        tiles = ((number, order) for number in batches) if together else ((number, [k]) for k in order for number in batches)
+        numbers = range(batches)
+        tiles = ((number, order) for number in numbers) if together else ((number, [k]) for k in order for number in numbers)
         return Work((piece for tile in tiles for piece in station.pieces(*tile)), total, SERIAL)
 
     def preview(self, family: WeightFamily | Families, rows: np.ndarray, order: list[int], policy: str) -> Work | None:
