@@ -646,7 +646,7 @@ class TestPolicy:
         assert recalibrated.provenance["calibration"]
 
     def test_it_is_checked_like_the_evaluators_own(self, final, plane):
-        with pytest.raises(ValueError, match="batchnorm: one of 'auto', 'final'.*received 'fresh'"):
+        with pytest.raises(ValueError, match=r"batchnorm: one of 'auto', 'final'.*received 'fresh'"):
             nv.iter_surface(final, plane, batchnorm="fresh")
         with pytest.raises(ValueError, match="batchnorm: 'interpolate' mixes"):
             nv.iter_surface(final, plane, batchnorm="interpolate")
