@@ -5,6 +5,7 @@ May import: torch, core.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -30,6 +31,17 @@ def on_plane(evaluator: Evaluator, plane: Plane, batchnorm: str | None, scope: A
             "take batchnorm='recalibrate', 'final' or 'batch'"
         )
     return plane.family(evaluator.layout, parsed), policy
+
+
+def point_of(name: str, value: Any) -> tuple[float, float]:
+    """Return the two coordinates of a point as numbers, or refuse them."""
+    try:
+        point = tuple(float(coordinate) for coordinate in value)
+    except (TypeError, ValueError):
+        point = ()
+    if len(point) != 2 or not all(map(math.isfinite, point)):
+        raise ValueError(f"{name}: two finite numbers, where in the plane; received {value!r}")
+    return point[0], point[1]
 
 
 def _movable(plane: Plane, layout: Layout, scope: Scope) -> Scope:
