@@ -118,6 +118,26 @@ def surface(world):
     nv.load(world.folder / "surface").plot(Figure().add_subplot())
 
 
+def surfaces(world):
+    plane = nv.random_plane(world.model)
+    known = nv.measure_surface(world.evaluator, plane, resolution=(3, 5), samples=20)
+    finer = nv.measure_surface(world.evaluator, plane, resolution=(5, 9), samples=20, known=known)
+    assert finer.provenance["reused"] == 15
+    nv.measure_surface(world.evaluator, plane, resolution=3, batchnorm="batch")
+
+
+def inspections(world):
+    from matplotlib.figure import Figure
+
+    plane = nv.random_plane(world.model)
+    here = nv.inspect_point(world.evaluator, plane, 0.5, -1)
+    there = nv.inspect_state(world.evaluator, world.states[1], samples=57)
+    world.evaluator.inputs(here.interesting(there, 5))
+    here.plot(Figure().add_subplot())
+    here.save(world.folder / "inspection")
+    nv.load(world.folder / "inspection").to_pandas()
+
+
 def policies(world):
     for policy in ("final", "interpolate", "recalibrate", "batch"):
         evaluator = nv.Evaluator(world.model, world.loader, device="cpu", batchnorm=policy, calibration=world.loader)
@@ -151,6 +171,8 @@ CALLS = {
     "measure_movement": lambda w: nv.measure_movement(w.run, mid=1),
     "planes": planes,
     "measure_surface": surface,
+    "measure_surface after another": surfaces,
+    "inspect": inspections,
     "policies": policies,
     "state_at": lambda w: [w.path.state_at(alpha) for alpha in (0.0, 0.3, 0.5, 1.2)],
     "Recorder": record,
@@ -166,6 +188,13 @@ GENERATORS = {
     "iter_training": lambda w: nv.iter_training(w.evaluator, w.run),
     "iter_movement": lambda w: iter_movement(w.run, mid=1),
     "iter_surface": lambda w: nv.iter_surface(w.evaluator, nv.random_plane(w.model), resolution=3),
+    "iter_surface after another": lambda w: nv.iter_surface(
+        w.evaluator, plane := nv.random_plane(w.model), resolution=5, known=nv.measure_surface(w.evaluator, plane, resolution=3)
+    ),
+    "iter_line": lambda w: nv.iter_line(w.evaluator, nv.random_plane(w.model), (0, 0), (1, -1), points=5),
+    "observe_at": lambda w: w.evaluator.observe_at(
+        w.evaluator.family(None, w.states[:2], w.states[3]), (0.5, 0.5), policy="recalibrate"
+    ),
     "iter_surface of a layer": lambda w: nv.iter_surface(
         w.evaluator, nv.random_plane(w.states[0]), x=[1, 2], y=[0, 1], scope="fc1"
     ),

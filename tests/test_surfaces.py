@@ -14,6 +14,7 @@ from nnvis_widgets.core.plane import PlaneError
 from nnvis_widgets.core.scope import ScopeError
 from nnvis_widgets.core.states import StateError
 from nnvis_widgets.core.tiles import nested_grids
+from nnvis_widgets.experiments.grids import around_zero, places
 
 pytestmark = pytest.mark.usefixtures("unhurried")
 X, Y = np.linspace(-1.5, 1.5, 7), np.linspace(-1, 1, 5)
@@ -410,3 +411,242 @@ class TestRefusals:
         assert got.y[-1] >= y1
         assert 0 in got.x
         assert 0 in got.y
+
+
+def counting(evaluator, monkeypatch):
+    """Return a list that grows by the rows of each sweep."""
+    swept = []
+    original = evaluator.sweep
+
+    def sweep(family, rows, **options):
+        swept.append(np.array(rows))
+        return original(family, rows, **options)
+
+    monkeypatch.setattr(evaluator, "sweep", sweep)
+    return swept
+
+
+class TestGrids:
+    @pytest.mark.parametrize("extent", [(-1.0, 1.0), (-0.37, 1.91), (-3.3, 0.1), (-0.1, 7.7)])
+    def test_each_grid_is_in_the_next_bit_for_bit_and_covers_what_it_should(self, extent):
+        by_count = {count: around_zero(extent, count) for count in (9, 17, 33, 65, 129)}
+        for count, values in by_count.items():
+            assert len(values) == count
+            assert 0.0 in values
+            assert values[0] <= extent[0]
+            assert values[-1] >= extent[1]
+            assert (np.diff(values) > 0).all()
+            for coarse in (known for number, known in by_count.items() if number < count):
+                assert set(coarse.tolist()) <= set(values.tolist())
+
+    @pytest.mark.parametrize("count", [3, 5, 9, 17, 33])
+    def test_with_a_span_small_ones_too_and_twice_the_span_at_twice_the_points(self, count):
+        values = around_zero((-1, 1), count, 0.7)
+        assert set(values.tolist()) <= set(around_zero((-1, 1), 2 * count - 1, 0.7).tolist())
+        assert set(values.tolist()) <= set(around_zero((-1, 1), 2 * count - 1, 1.4).tolist())
+        assert values[0] == -0.7 == -values[-1]
+
+    def test_other_counts_have_as_many_points_below_zero_as_fit_best(self):
+        assert around_zero((-1, 3), 5).tolist() == [-1, 0, 1, 2, 3]
+        assert around_zero((-1, 2), 7).tolist() == [-1, -0.5, 0, 0.5, 1, 1.5, 2]
+
+    def test_places_are_those_of_equal_numbers(self):
+        assert places(np.array([-3.0, -1, 0, 0.1, 5]), np.array([-1.0, 0, 0.1, 0.3])).tolist() == [-1, 0, 1, 2, -1]
+        assert places(np.array([0.1, 7.0]), np.array([0.1 + 1e-16, 0.2])).tolist() == [-1, -1]
+
+
+class TestKnown:
+    FIELDS = ("loss", "loss_se", "diff_se", "n")
+
+    def same(self, got, expected):
+        for name in self.FIELDS:
+            assert getattr(got, name) == pytest.approx(getattr(expected, name), rel=1e-5, abs=1e-8, nan_ok=True), name
+        for name in ("metrics", "metrics_se", "metrics_diff_se"):
+            assert getattr(got, name)["accuracy"] == pytest.approx(getattr(expected, name)["accuracy"], rel=1e-5, abs=1e-8)
+
+    def test_a_finer_grid_costs_its_new_cells_and_the_centre(self, final, run, monkeypatch):
+        plane = nv.pca_plane(run)
+        coarse = nv.measure_surface(final, plane, resolution=(17, 9))
+        fresh = nv.measure_surface(final, plane, resolution=(33, 17))
+        swept = counting(final, monkeypatch)
+        got = nv.measure_surface(final, plane, resolution=(33, 17), known=coarse)
+        (rows,) = swept
+        assert len(rows) == 33 * 17 - 17 * 9 + 1
+        assert len(np.unique(rows, axis=0)) == len(rows)
+        cells = {(x, y) for _, x, y in rows.tolist()}
+        assert cells & {(x, y) for x in coarse.x for y in coarse.y} == {(0, 0)}
+        assert np.array_equal(got.loss[::2, ::2], coarse.loss)
+        assert got.provenance["reused"] == 17 * 9
+        assert coarse.provenance["reused"] == 0
+        assert got.fraction == 1.0
+        assert got.center_loss == coarse.center_loss
+        self.same(got, fresh)
+        assert got.provenance["data"] == fresh.provenance["data"]
+
+    def test_a_wider_one_costs_what_lies_outside(self, final, plane, monkeypatch, tmp_path):
+        nv.measure_surface(final, plane, resolution=(5, 9), span=(0.7, 2.0)).save(tmp_path / "s")
+        small = nv.load(tmp_path / "s")
+        swept = counting(final, monkeypatch)
+        wide = nv.measure_surface(final, plane, resolution=(9, 17), span=(1.4, 4.0), known=small)
+        assert len(swept[0]) == 9 * 17 - 45 + 1
+        assert np.array_equal(wide.loss[4:13, 2:7], small.loss)
+        assert np.array_equal(wide.metrics_diff_se["accuracy"][4:13, 2:7], small.metrics_diff_se["accuracy"])
+        self.same(wide, nv.measure_surface(final, plane, resolution=(9, 17), span=(1.4, 4.0)))
+        own = nv.measure_surface(final, plane, x=[-3.5, *small.x, 9], y=small.y, known=wide)
+        assert len(swept[-1]) == 2 * 9 + 1
+        assert own.provenance["reused"] == 45
+
+    def test_a_part_is_measured_no_more_and_a_grid_beside_it_whole(self, final, plane, monkeypatch):
+        whole = nv.measure_surface(final, plane, x=X, y=Y)
+        swept = counting(final, monkeypatch)
+        results = list(nv.iter_surface(final, plane, x=X[4:], y=Y[:3], known=whole))
+        assert not swept
+        assert len(results) == 1
+        assert np.array_equal(results[0].loss, whole.loss[:3, 4:])
+        assert results[0].center_loss == whole.center_loss
+        assert results[0].fraction == 1.0
+        assert results[0].provenance["reused"] == 9
+        other = nv.measure_surface(final, plane, x=X + 0.01, y=Y, known=whole)
+        assert len(swept[0]) == 36
+        assert other.provenance["reused"] == 0
+
+    def test_a_grid_without_the_centre_keeps_its_loss(self, final, plane, monkeypatch):
+        side = nv.measure_surface(final, plane, x=X[5:], y=Y)
+        got = nv.measure_surface(final, plane, x=X[4:], y=Y, known=side)
+        assert got.center_loss == side.center_loss
+        self.same(got, nv.measure_surface(final, plane, x=X[4:], y=Y))
+        # what is known may lack the centre: that alone is then measured
+        half = dataclasses.replace(side, fraction=0.5)
+        swept = counting(final, monkeypatch)
+        again = nv.measure_surface(final, plane, x=X[5:], y=Y, known=half)
+        assert swept[0].tolist() == [[1, 0, 0]]
+        assert again.center_loss == side.center_loss
+        assert np.array_equal(again.loss, side.loss)
+
+    def test_it_is_there_from_the_first_partial_result_on(self, final, plane, monkeypatch):
+        coarse = nv.measure_surface(final, plane, resolution=(9, 5))
+        monkeypatch.setattr(module, "HEARTBEAT", -1.0)
+        results = list(nv.iter_surface(final, plane, resolution=(17, 9), known=coarse))
+        assert (results[0].n > 0).sum() == 45
+        for result in results:
+            assert np.array_equal(result.loss[::2, ::2], coarse.loss)
+            assert (result.n[::2, ::2] == 57).all()
+            assert result.center_loss == coarse.center_loss
+            assert np.array_equal(np.isnan(result.loss), result.n == 0)
+            assert result.provenance["n"] == 57
+        middle = next(r for r in results if (r.n == 16).any() and (r.n > 0).all())
+        # a stopped one is known in turn: its complete cells, and no others
+        again = nv.measure_surface(final, plane, resolution=(17, 9), known=middle)
+        assert again.provenance["reused"] == 45
+        self.same(again, results[-1])
+
+    def test_what_a_stopped_one_has_not_finished_is_measured(self, final, plane):
+        steps = nv.iter_surface(final, plane, resolution=3)
+        partial = next(steps)
+        steps.close()
+        assert (partial.n == 16).all()
+        assert nv.measure_surface(final, plane, resolution=5, known=partial).provenance["reused"] == 0
+
+    def test_what_diverged_is_known_too(self, monkeypatch):
+        model = Bowl()
+        plane = nv.Plane(dict(model.state_dict()), [{"w": torch.ones(2, 3)}, {"w": torch.eye(3)[:2]}])
+        data = torch.zeros(4, 6, dtype=torch.float64), torch.zeros(4)
+        evaluator = nv.Evaluator(model, data, loss=lambda o, _: torch.where(o > 30, torch.nan, o), device="cpu")
+        coarse = nv.measure_surface(evaluator, plane, resolution=(3, 5), span=2)
+        assert np.isnan(coarse.loss).any()
+        swept = counting(evaluator, monkeypatch)
+        got = nv.measure_surface(evaluator, plane, resolution=(5, 9), span=2, known=coarse)
+        assert len(swept[0]) == 45 - 15 + 1
+        assert np.isnan(got.loss[::2, ::2]).sum() == np.isnan(coarse.loss).sum()
+
+    def test_recalibrated_cells_too(self, evaluator, plane):
+        coarse = nv.measure_surface(evaluator, plane, resolution=(3, 5))
+        got = nv.measure_surface(evaluator, plane, resolution=(5, 9), known=coarse)
+        self.same(got, nv.measure_surface(evaluator, plane, resolution=(5, 9)))
+
+    def test_others_are_refused_with_the_reason(self, final, evaluator, plane, model, data, walk):
+        known = nv.measure_surface(final, plane, x=X, y=Y)
+
+        def tried(evaluator, plane=plane, **options):
+            nv.iter_surface(evaluator, plane, x=X, y=Y, known=known, **options)
+
+        def made(**options):
+            return nv.Evaluator(model, data, **{"device": "cpu", "batch_size": 16, "batchnorm": "final", **options})
+
+        tried(made())
+        for act, words in (
+            (lambda: tried(final, nv.random_plane(model, seed=3)), r"known: a surface of this plane \(random, .*leave it out"),
+            (lambda: tried(evaluator), r"another BatchNorm policy \('final', here 'recalibrated on 48 samples"),
+            (lambda: tried(final, batchnorm="batch"), r"another BatchNorm policy \('final', here 'of each batch'"),
+            (lambda: tried(final, scope="fc1"), "another scope"),
+            (lambda: tried(made(seed=1)), r"another order of the samples \(seed\) \(0, here 1\)"),
+            (lambda: tried(made(batch_size=19)), r"another batch size \(16, here 19\)"),
+            (lambda: tried(made(samples=40)), "measured on 57 samples, and the evaluator has 40"),
+            (lambda: tried(made(loss=F.multi_margin_loss)), r"another loss \('cross_entropy', here 'multi_margin_loss'"),
+            (lambda: tried(made(metrics={"right": lambda o, t: (o.argmax(1) == t).float()})), r"its metrics are \['accuracy'\]"),
+        ):
+            with pytest.raises(ValueError, match=words):
+                act()
+        others = nv.Evaluator(model, (data[0] + 1, data[1]), device="cpu", batch_size=16, batchnorm="final")
+        with pytest.raises(ValueError, match="another data"):
+            tried(others)
+        with pytest.raises(TypeError, match="known: a SurfaceResult of the same plane, received dict"):
+            nv.iter_surface(final, plane, known={})
+
+
+class TestSamples:
+    def test_it_stops_after_the_first_complete_batches_that_hold_them(self, final, plane, data, monkeypatch):
+        results = list(nv.iter_surface(final, plane, x=X, y=Y, samples=20))
+        got = results[-1]
+        assert (got.n == 32).all()
+        assert got.fraction == 1.0
+        assert [r.fraction for r in results] == [0.5, 1.0]
+        assert got.provenance["n"] == 32
+        chosen = tuple(part[final._samples.order[:32]] for part in data)
+        expected = factories.naive(final.model, plane.state_at(X[5], Y[1]), chosen)
+        assert got.loss[1, 5] == pytest.approx(expected.mean(), rel=1e-5)
+        assert got.loss_se[1, 5] == pytest.approx(expected.std(ddof=1) / np.sqrt(32), rel=1e-5)
+
+    @pytest.mark.parametrize(("asked", "n"), [(1, 16), (16, 16), (17, 32), (49, 57), (57, 57), (None, 57)])
+    def test_whole_batches(self, final, asked, n):
+        assert final.covered(asked) == n
+
+    def test_a_batch_of_one_belongs_to_the_one_before(self, model):
+        evaluator = nv.Evaluator(model, factories.images(33), device="cpu", batch_size=16)
+        assert [evaluator.covered(samples) for samples in (16, 17, 32, 33)] == [16, 33, 33, 33]
+
+    def test_known_cells_of_as_many_are_taken_over_and_of_others_not(self, final, plane):
+        few = nv.measure_surface(final, plane, resolution=3, samples=16)
+        assert nv.measure_surface(final, plane, resolution=5, samples=10, known=few).provenance["reused"] == 9
+        assert nv.measure_surface(final, plane, resolution=5, known=few).provenance["reused"] == 0
+
+    def test_with_workers_the_same(self, model, data, plane, walk, final):
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(2) as pool:
+            evaluator = nv.Evaluator(model, data, device="cpu", batch_size=16, batchnorm="final", executor=pool)
+            got = nv.measure_surface(evaluator, plane, x=X, y=Y, samples=20)
+        expected = nv.measure_surface(final, plane, x=X, y=Y, samples=20)
+        assert np.array_equal(got.loss, expected.loss)
+        assert (got.n == 32).all()
+
+    def test_impossible_numbers_are_refused_at_once(self, final, plane):
+        for samples in (0, 58, 2.5, True):
+            with pytest.raises(ValueError, match=r"samples: a whole number from 1 to 57"):
+                nv.iter_surface(final, plane, samples=samples)
+
+
+class TestPolicy:
+    def test_a_surface_may_have_another_policy_than_its_evaluator(self, evaluator, final, plane):
+        got = nv.measure_surface(evaluator, plane, x=X, y=Y, batchnorm="final")
+        assert got.provenance["batchnorm"] == "final"
+        assert np.array_equal(got.loss, nv.measure_surface(final, plane, x=X, y=Y).loss)
+        recalibrated = nv.measure_surface(final, plane, x=X, y=Y, batchnorm="auto")
+        assert recalibrated.loss == pytest.approx(nv.measure_surface(evaluator, plane, x=X, y=Y).loss, rel=1e-6)
+        assert recalibrated.provenance["calibration"]
+
+    def test_it_is_checked_like_the_evaluators_own(self, final, plane):
+        with pytest.raises(ValueError, match=r"batchnorm: one of 'auto', 'final'.*received 'fresh'"):
+            nv.iter_surface(final, plane, batchnorm="fresh")
+        with pytest.raises(ValueError, match="batchnorm: 'interpolate' mixes"):
+            nv.iter_surface(final, plane, batchnorm="interpolate")

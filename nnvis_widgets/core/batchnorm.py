@@ -56,13 +56,16 @@ class BatchNorm:
     """
 
     def __init__(self, policy: str, replica: Replica, calibration: Samples, order: Sequence[str], statistics: Statistics):
-        if policy not in POLICIES:
-            raise ValueError(f"batchnorm: one of {', '.join(map(repr, POLICIES))}; received {policy!r}")
-        self.policy = policy
         self._replica = replica
         self._calibration = calibration
         self._order = list(order)
         self._statistics = statistics
+        self.policy = self._checked(policy)
+
+    def _checked(self, policy: str) -> str:
+        if policy not in POLICIES:
+            raise ValueError(f"batchnorm: one of {', '.join(map(repr, POLICIES))}; received {policy!r}")
+        replica = self._replica
         tracked = {f"{name}.{tail}" for name in replica.norms for tail in ("running_mean", "running_var")}
         foreign = [name for name in replica.layout.statistics if name not in tracked and name in replica.buffer_names]
         if foreign and policy in ("recalibrate", "batch"):
@@ -70,13 +73,18 @@ class BatchNorm:
                 f"batchnorm: {policy!r} works on torch's own normalisation layers, and {foreign[0]!r} belongs to another kind "
                 "of module; use 'final' or 'interpolate'"
             )
+        return policy
 
-    def resolve(self, scope: Scope | None) -> str:
-        """Return the policy in force for a scope: "auto" decided, and "none" for a model without running statistics."""
+    def resolve(self, scope: Scope | None, policy: str | None = None) -> str:
+        """Return the policy in force for a scope: "auto" decided, and "none" for a model without running statistics.
+
+        Another `policy` than the evaluator's may be asked for; one that there is not, or that the model cannot follow, is refused.
+        """
+        policy = self.policy if policy is None else self._checked(policy)
         if not self._replica.layout.statistics:
             return "none"
-        if self.policy != "auto":
-            return self.policy
+        if policy != "auto":
+            return policy
         return "recalibrate" if self._upstream(scope or Scope.parse(None, self._replica.layout)) else "final"
 
     @property

@@ -65,7 +65,7 @@ class Samples:
         # worker threads share the samples, and few data sets can be read by two at once
         self._lock = threading.RLock()
         self.batch(0)
-        if _digest(self._read(self._indices(0))) != self._digests[0]:
+        if _digest(self._read(self.indices(0))) != self._digests[0]:
             # the transforms of the user's data have drawn; a refusal leaves everything as it was
             _set_random_state(before)
             raise DataError(
@@ -78,20 +78,44 @@ class Samples:
         tail = self.n > self.batch_size > 1 and self.n % self.batch_size == 1
         return -(-self.n // self.batch_size) - tail
 
+    def covering(self, samples: int | None) -> int:
+        """Return how many batches hold at least so many samples; all of them for None."""
+        if samples is None:
+            return len(self)
+        if not (_is_whole(samples) and 1 <= samples <= self.n):
+            raise DataError(f"samples: a whole number from 1 to {self.n} (those of the evaluator), received {samples!r}")
+        return min(-(-int(samples) // self.batch_size), len(self))
+
+    def count(self, batches: int) -> int:
+        """Return how many samples the first so many batches hold."""
+        return self.n if batches == len(self) else batches * self.batch_size
+
     def size(self, number: int) -> int:
         """Return how many samples batch `number` holds."""
-        return len(self._indices(number))
+        return len(self.indices(number))
+
+    def inputs(self, positions: Any) -> Any:
+        """Return the first part of a batch of chosen samples, on the CPU: what a model is usually given.
+
+        A batch that is no list or tuple is returned whole.
+        """
+        chosen = np.asarray(positions)
+        if chosen.ndim != 1 or not len(chosen) or chosen.dtype.kind not in "iu" or chosen.min() < 0 or chosen.max() >= self.n:
+            raise DataError(f"positions: a list of whole numbers from 0 to {self.n - 1}, received {positions!r}"[:300])
+        with self._lock:
+            batch = self._read(self.order[chosen])
+        return move(batch[0] if isinstance(batch, (list, tuple)) else batch, torch.device("cpu"))
 
     def batch(self, number: int) -> Any:
         """Return batch `number`, as collated, on the CPU or wherever the user's tensors are."""
         with self._lock:
             if number in self._cache:
                 return self._cache[number]
-            batch = self._read(self._indices(number))
+            batch = self._read(self.indices(number))
             digest = _digest(batch)
             if self._digests.setdefault(number, digest) != digest:
                 raise DataError(
-                    f"data: samples {self._indices(number)[:3].tolist()}... changed between two reads; points measured before "
+                    f"data: samples {self.indices(number)[:3].tolist()}... changed between two reads; points measured before "
                     "and after could not be compared. Pass data that stays the same"
                 )
             size = _bytes(batch)
@@ -144,7 +168,8 @@ class Samples:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=threading.RLock())
 
-    def _indices(self, number: int) -> np.ndarray:
+    def indices(self, number: int) -> np.ndarray:
+        """Return which of the user's samples batch `number` holds."""
         end = self.n if number == len(self) - 1 else (number + 1) * self.batch_size
         return self.order[number * self.batch_size : end]
 

@@ -21,7 +21,8 @@ from .calling import Forward
 from .data import Samples
 from .executors import Crew
 from .family import Families, WeightFamily
-from .loop import entered
+from .observing import Observed, joined, observed
+from .points import Points
 from .program.recordings import Engine, Recordings
 from .program.statistics import Statistics
 from .provenance import Provenance
@@ -171,9 +172,9 @@ class Evaluator:
         """Names of what is measured: "loss" and the metrics."""
         return self._scorer.names
 
-    def policy(self, scope: Scope | None = None) -> str:
-        """Return the BatchNorm policy in force for a scope: "auto" decided; "none" without running statistics."""
-        return self._batchnorm.resolve(scope)
+    def policy(self, scope: Scope | None = None, batchnorm: str | None = None) -> str:
+        """Return the BatchNorm policy in force for a scope, or what another is there: "auto" decided; "none" without statistics."""
+        return self._batchnorm.resolve(scope, batchnorm)
 
     def batchnorm_policy(self, scope: Scope | None = None) -> str:
         """Return the words for the BatchNorm policy in force for a scope."""
@@ -196,30 +197,30 @@ class Evaluator:
         family = self.family(None, [state], background=state)
         for sweep in self.sweep(family, [[1.0]], policy="stored"):
             measured = sweep
-        tallies = measured.tallies
-        metrics = {name: float(t.mean[0]) for name, t in tallies.items() if name != "loss"}
-        errors = {name: float(t.se[0]) for name, t in tallies.items() if name != "loss"}
-        return Measurement(
-            loss=float(tallies["loss"].mean[0]),
-            loss_se=float(tallies["loss"].se[0]),
-            metrics=metrics,
-            metrics_se=errors,
-            n=measured.n,
-            provenance=self.provenance(family, measured, policy="stored"),
-        )
+        return Measurement(**measured.at(0), provenance=self.provenance(family, measured, policy="stored"))
 
     def observe(self, state: State | None = None) -> tuple[Tensor, Tensor]:
         """Return the outputs and the targets of every sample at a state, on the CPU, in the evaluator's sample order."""
-        state = self.layout.check(snapshot(self.model) if state is None else state, "state")
-        buffers = self._replica.buffers(state)
-        parts = []
-        for number in range(len(self._samples)):
-            answer = self._replica(state, buffers, self._samples.there(number))
-            if not all(isinstance(part, Tensor) for part in answer):
-                kinds = ", ".join(type(part).__name__ for part in answer)
-                raise TypeError(f"observe: outputs and targets must be tensors, received {kinds}; say which with forward=")
-            parts.append(tuple(part.detach().cpu() for part in answer))
-        return torch.cat([output for output, _ in parts]), torch.cat([target for _, target in parts])
+        state = snapshot(self.model) if state is None else state
+        return joined(self.observe_at(self.family(None, [state], background=state), [1.0], policy="stored"))
+
+    def observe_at(
+        self, family: WeightFamily, row: Any, *, policy: str | None = None, samples: int | None = None
+    ) -> Iterator[Observed]:
+        """Yield what the model answers at a row of a family, batch by batch; `policy` and `samples` as in `sweep`."""
+        policy, rows = policy or self._batchnorm.resolve(family.scope), np.asarray([row], dtype=float)
+        points = Points(self._replica, self._batchnorm, self._scorer, self._recordings, family, rows, policy)
+        return observed(points, self._samples, self._scorer, self._samples.covering(samples))
+
+    def inputs(self, positions: Any) -> Any:
+        """Return the inputs of chosen samples, as collated, on the CPU; only these are read.
+
+        Parameters
+        ----------
+        positions : array_like of int, shape (m,)
+            Places in the evaluator's order, 0 to n - 1: those of the arrays of an `Inspection`.
+        """
+        return self._samples.inputs(positions)
 
     def family(self, scope: Any, anchors: Sequence[State], background: State) -> WeightFamily:
         """Return the family of this model's weights that is affine in `anchors` inside the scope."""
@@ -236,6 +237,7 @@ class Evaluator:
         policy: str | None = None,
         order: Sequence[int] | None = None,
         keep: int = 0,
+        samples: int | None = None,
     ) -> Iterator[Sweep]:
         """Yield sums of loss and metrics at rows of coefficients: after each batch, and at least every 0.2 seconds.
 
@@ -253,6 +255,8 @@ class Evaluator:
             Every row number once, the reference first: in which order points are visited. Default: from coarse to fine.
         keep : int
             Bytes that the losses of single samples may take: they are kept where all of them fit.
+        samples : int, optional
+            Go over the first batches that hold at least so many samples, and no others.
 
         Yields
         ------
@@ -262,28 +266,24 @@ class Evaluator:
         rows = np.asarray(rows, dtype=float)
         policy = policy or self._batchnorm.resolve(family.scope)
         visited = coarse_to_fine(len(rows), reference) if order is None else list(order)  # type: ignore[arg-type]
-        book = Book(self._scorer.names, len(rows), reference, self.n if len(rows) * self.n * 4 <= keep else 0)
-        point_major = not isinstance(family.anchors, list)
-        work = None
-        try:
-            work = self._workshop.preview(family, rows, visited, policy)
-            if work is not None:
-                early = Book(self._scorer.names, len(rows), reference)
-                for sweep in entered(work.pieces, early, self._samples, work.total, work.about, HEARTBEAT, point_major):
-                    yield replace(sweep, fraction=0.0)
-            work = self._workshop.work(family, rows, visited, policy)
-            yield from entered(work.pieces, book, self._samples, work.total, work.about, HEARTBEAT, point_major)
-        except torch.OutOfMemoryError as error:
-            size = self._samples.batch_size
-            error.add_note(f"Evaluator: one point takes more memory than there is; batch_size={max(size // 2, 1)} would take half")
-            raise
-        finally:
-            if work is not None:
-                work.pieces.close()
+        batches = self._samples.covering(samples)
+        n = self._samples.count(batches)
+        kept = n if len(rows) * n * 4 <= keep else 0
+        books = Book(self._scorer.names, len(rows), reference), Book(self._scorer.names, len(rows), reference, kept)
+        return self._workshop.sweep(family, rows, visited, policy, batches, books, HEARTBEAT)
 
     def provenance(self, family: WeightFamily, sweep: Sweep, *, policy: str | None = None) -> dict[str, Any]:
         """Return what it takes to repeat a measurement: data, weights, policy, numerics and versions."""
         return {"split": self.name, **self._provenance.of(family, sweep, policy or self._batchnorm.resolve(family.scope))}
+
+    def covered(self, samples: int | None = None) -> int:
+        """Return how many samples a complete sweep covers: whole batches, the first that hold at least as many as asked for."""
+        return self._samples.count(self._samples.covering(samples))
+
+    def promised(self, family: WeightFamily, *, policy: str | None = None, samples: int | None = None) -> dict[str, Any]:
+        """Return the provenance of a complete sweep before it is done, but for who does it; the samples are read for it."""
+        batches = self._samples.covering(samples)
+        return self.provenance(family, Sweep({}, self._samples.count(batches), 1.0, batches), policy=policy)
 
     def updated(self, provenance: dict[str, Any], sweep: Sweep) -> dict[str, Any]:
         """Return provenance for more of the same sweep: the samples covered differ, and who has measured them."""

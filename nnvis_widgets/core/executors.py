@@ -79,12 +79,11 @@ class Crew:
             self._backgrounds.popitem(last=False)
         return self._backgrounds[key]
 
-    def tiles(self, rows: int, workers: int) -> list[Tile]:
-        """Return the tiles of a sweep in order."""
-        samples = self._samples
-        widest = max(map(samples.size, range(len(samples))))
+    def tiles(self, rows: int, workers: int, batches: int) -> list[Tile]:
+        """Return the tiles of a sweep over some batches, in order."""
+        widest = max(map(self._samples.size, range(batches)))
         least = math.ceil(rows * widest * 8 * self._quantities / _REPLY)
-        cuts = cuts_of(len(samples), rows, workers, max(least, _AHEAD * workers), least)
+        cuts = cuts_of(batches, rows, workers, max(least, _AHEAD * workers), least)
         return [Tile(number, part, parts) for number, parts in enumerate(cuts) for part in range(parts)]
 
     def agree(self, number: int, digest: str) -> None:
@@ -110,7 +109,7 @@ class Shift:
         self._station: Station | None = None
         workers = self._channel.workers
         self.about: dict[str, Any] = {"executor": self._channel.kind, "workers": workers}
-        self._waiting = deque(crew.tiles(len(job.order), workers))
+        self._waiting = deque(crew.tiles(len(job.order), workers, job.batches))
         self._under_way: deque[tuple[Tile, Any]] = deque()
         self._window = _AHEAD * workers
         self._sent: tuple[Any, Any] | None = None  # what workers find the job and its background by

@@ -22,6 +22,7 @@ def entered(
     work: dict[str, Any],
     heartbeat: float,
     point_major: bool,
+    batches: int,
 ) -> Iterator[Sweep]:
     """Yield what is in the book after each batch, and every `heartbeat` seconds.
 
@@ -31,6 +32,8 @@ def entered(
         In order: batch by batch, or point by point where `point_major`. None where there is nothing new yet.
     total : int
         Work of the whole sweep: points times batches, and steps of their calibration.
+    batches : int
+        How many of the samples' batches are measured.
     """
     done, last = 0, time.monotonic()
     complete = number = 0
@@ -49,15 +52,15 @@ def entered(
             # in later batches the points that come first would be ahead of the others
             if number == 0:
                 enter()
-            n = samples.n if point_major else complete or samples.size(0)
-            yield Sweep(book.tallies, n, done / total, len(samples) if point_major else max(number, 1), work, book.losses)
+            n = samples.count(batches) if point_major else complete or samples.size(0)
+            yield Sweep(book.tallies, n, done / total, batches if point_major else max(number, 1), work, book.losses)
             last = time.monotonic()
         if piece is None or not piece.last:
             continue
         enter()
         if point_major:
-            if number == len(samples) - 1 or time.monotonic() - last > heartbeat:
-                yield Sweep(book.tallies, samples.n, done / total, len(samples), work, book.losses)
+            if number == batches - 1 or time.monotonic() - last > heartbeat:
+                yield Sweep(book.tallies, samples.count(batches), done / total, batches, work, book.losses)
                 last = time.monotonic()
             continue
         complete += samples.size(number)

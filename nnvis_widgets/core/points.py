@@ -133,6 +133,13 @@ class Points:
         several = [self._by_modules(k) for k in ks]
         return [torch.stack(values) for values in zip(*(scores for scores, _ in several), strict=True)], several[0][1]
 
+    def observed(self, k: int) -> tuple[Any, Any, list[Tensor], Tensor | None]:
+        """Return the outputs and targets of the loaded batch at a row, its scores, (n,) or scalar, and its samples' weights."""
+        for _ in self._calibrating([k]):
+            pass
+        output, target = self._answers(k)
+        return output, target, *self._scored(output, target)
+
     def calibrated(self, ks: Sequence[int]) -> dict[int, Found]:
         """Return the recalibrated statistics of those of the rows that have them; they are dear, and can be shared."""
         return {} if self._calibration is None else self._calibration.given(ks)
@@ -202,9 +209,14 @@ class Points:
         return scores
 
     def _plain(self, k: int, during: AbstractContextManager | None = None) -> tuple[list[Tensor], Tensor | None]:
+        return self._scored(*self._answers(k, during))
+
+    def _answers(self, k: int, during: AbstractContextManager | None = None) -> tuple[Any, Any]:
         parameters, buffers = self.parameters(k), self._buffers_at(k)
         with during or nullcontext():
-            output, target = self._batchnorm.outputs(self._policy, parameters, buffers, self._batch)
+            return self._batchnorm.outputs(self._policy, parameters, buffers, self._batch)
+
+    def _scored(self, output: Any, target: Any) -> tuple[list[Tensor], Tensor | None]:
         self._check_labels(target)  # before a loss sees labels that it cannot take
         with self._replica.quiet():
             return self._scorer(output, target, self._n), self._scorer.weights(target)

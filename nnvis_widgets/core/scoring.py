@@ -67,6 +67,14 @@ class Scorer:
         """Return the weight of each sample's loss, shape (n,): 0 for an ignored label; None where all count alike."""
         return None if self._weigh is None else self._weigh(target)
 
+    def labels(self, output: Any, target: Any) -> Tensor | None:
+        """Return class labels, (n,), -1 for one that the loss ignores; None where outputs are no scores (n, C) of classes."""
+        if not is_classification(output, target) or output.ndim != 2 or output.shape[1] < 2:
+            return None
+        ignored = self._weigh.args[1] if isinstance(self._weigh, partial) else -100  # torch's own, where nothing else is said
+        labels = torch.where(target == ignored, -1, target.long())
+        return labels if bool(((labels >= -1) & (labels < output.shape[1])).all()) else None
+
     def check_labels(self, target: Any) -> None:
         """Refuse class labels that the model has no output for; a GPU would otherwise only say 'device-side assert'."""
         if self._classes is not None and target.numel():

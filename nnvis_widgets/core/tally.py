@@ -110,6 +110,17 @@ class Sweep:
     work: dict[str, Any] = field(default_factory=dict)
     losses: np.ndarray | None = None
 
+    def at(self, row: int) -> dict[str, Any]:
+        """Return loss, metrics, their errors and n at one row, under the names that results have for them."""
+        metrics = {name: tally for name, tally in self.tallies.items() if name != "loss"}
+        return {
+            "loss": float(self.tallies["loss"].mean[row]),
+            "loss_se": float(self.tallies["loss"].se[row]),
+            "metrics": {name: float(tally.mean[row]) for name, tally in metrics.items()},
+            "metrics_se": {name: float(tally.se[row]) for name, tally in metrics.items()},
+            "n": self.n,
+        }
+
 
 class Book:
     """The tallies of several quantities over the same points, entered batch by batch.

@@ -137,7 +137,7 @@ class Reasons:
 class Job:
     """One sweep: weights, rows of coefficients in the order in which they are visited, and what is known of the recordings.
 
-    The background of the family travels by itself: one sweep's is often that of the next.
+    It goes over the first `batches` batches. The background of the family travels by itself: one sweep's is often that of the next.
     """
 
     family: WeightFamily | Families
@@ -146,6 +146,7 @@ class Job:
     policy: str
     reasons: Reasons
     checks: tuple[Counter[Any], Counter[Any]]
+    batches: int
 
 
 class Bench:

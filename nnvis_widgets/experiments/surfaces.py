@@ -5,23 +5,21 @@ May import: core, results, numpy. A plane is a family of three anchors, the cent
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..core.evaluator import Evaluator, Sweep
-from ..core.family import KNOT_TOLERANCE, WeightFamily
-from ..core.plane import Plane, PlaneError
-from ..core.scope import Scope
-from ..core.states import Layout
+from ..core.family import WeightFamily
+from ..core.plane import Plane
 from ..core.tally import Tally
 from ..core.tiles import nested_grids
 from ..results import SurfaceResult
-from .shared import answer, check_evaluator
+from .grids import grids
+from .planes import on_plane
+from .reuse import Known, known_cells
+from .shared import answer, arrays
 
 
 def measure_surface(
@@ -33,6 +31,9 @@ def measure_surface(
     resolution: int | tuple[int, int] = 33,
     span: float | tuple[float, float] | None = None,
     scope: Any = None,
+    known: SurfaceResult | None = None,
+    samples: int | None = None,
+    batchnorm: str | None = None,
 ) -> SurfaceResult:
     """Return loss and metrics on a grid of a plane, with paired standard errors to its centre.
 
@@ -45,12 +46,22 @@ def measure_surface(
         Ascending coordinates. Where 0 is not among both, the centre is measured beside the grid, for the paired errors and
         ``center_loss``, and is no cell of it.
     resolution : int or (int, int), optional
-        Points along x and y where these are not given.
+        Points along x and y where these are not given. Those of 9 are among those of 17, these among those of 33, and so on.
     span : float or (float, float), optional
         Half the width of the grid, which then has the centre in its middle. Default: 1 for a normalised random plane; what
         covers the trajectory or the three points for the others. A grid made here always has a point at 0, the centre.
     scope : optional
         As in `measure_path`: only these weights move, the others stay those of the centre.
+    known : SurfaceResult, optional
+        A surface of this plane, scope and policy, measured with such an evaluator on the same samples: its cells that have the
+        coordinates of cells of this one, and were measured on as many samples, are taken over and not measured again. So
+        a finer grid costs its new cells only: a resolution of 17 after one of 9. A wider one too, where its points hold the
+        old ones: twice the span at twice the points minus one, or coordinates x and y of one's own.
+        ``provenance["reused"]`` says how many cells were taken over.
+    samples : int, optional
+        Measure on the first batches that hold at least so many of the evaluator's samples. Default: all.
+    batchnorm : str, optional
+        Another BatchNorm policy than the evaluator's, for this surface.
 
     Returns
     -------
@@ -61,13 +72,27 @@ def measure_surface(
     ------
     ValueError
         Coordinates that are no ascending vector, a plane of another model or one that would move a buffer, a scope in which
-        it moves nothing, the BatchNorm policy "interpolate" (a direction has no running statistics).
+        it moves nothing, the BatchNorm policy "interpolate" (a direction has no running statistics), a known surface of
+        other weights, samples or policy, more samples than there are.
 
     Notes
     -----
     Random, filter-normalised slices and trajectories on them: Li et al. (2018).
     """
-    return answer(iter_surface(evaluator, plane, x=x, y=y, resolution=resolution, span=span, scope=scope))
+    return answer(
+        iter_surface(
+            evaluator,
+            plane,
+            x=x,
+            y=y,
+            resolution=resolution,
+            span=span,
+            scope=scope,
+            known=known,
+            samples=samples,
+            batchnorm=batchnorm,
+        )
+    )
 
 
 def iter_surface(
@@ -79,127 +104,73 @@ def iter_surface(
     resolution: int | tuple[int, int] = 33,
     span: float | tuple[float, float] | None = None,
     scope: Any = None,
+    known: SurfaceResult | None = None,
+    samples: int | None = None,
+    batchnorm: str | None = None,
 ) -> Iterator[SurfaceResult]:
     """Yield partial results of `measure_surface`; the last one is the answer.
 
     On the first batch of samples coarse grids come first (9 x 9 cells of 33 x 33 before the next 17 x 17); cells that have
-    not been reached are NaN, with n = 0. Closing the generator stops the work; what was yielded stays valid over its n.
+    not been reached are NaN, with n = 0. Cells of a `known` surface are there from the first result on. Closing the generator
+    stops the work; what was yielded stays valid over its n.
     """
     # not itself a generator function: bad input is refused when it is called, not at the first step
-    check_evaluator(evaluator)
-    if not isinstance(plane, Plane):
-        raise TypeError(f"plane: as nv.random_plane, nv.pca_plane or nv.three_point_plane give it, received {type(plane).__name__}")
-    counts, spans = _pair("resolution", resolution), (None, None) if span is None else _pair("span", span)
-    if span is not None and x is not None and y is not None:
-        raise ValueError("span: x and y say already where the points are; leave it out")
-    grid_x, grid_y = (
-        _default(plane.extent[2 * i : 2 * i + 2], counts[i], spans[i]) if given is None else _checked("xy"[i], given)
-        for i, given in enumerate((x, y))
-    )
-    parsed = _movable(plane, evaluator.layout, Scope.parse(scope, evaluator.layout))
-    family = plane.family(evaluator.layout, parsed)
-    policy = evaluator.policy(parsed)
-    if policy == "interpolate":
-        raise ValueError(
-            "batchnorm: 'interpolate' mixes the running statistics of checkpoints, and the directions of a plane have none; "
-            "take an Evaluator with batchnorm='recalibrate', 'final' or 'batch'"
-        )
-    return _results(evaluator, plane, family, grid_x, grid_y, policy)
+    family, policy = on_plane(evaluator, plane, batchnorm, scope)
+    grid = grids(plane.extent, x, y, resolution, span)
+    there = known_cells(evaluator, family, policy, plane, grid, samples, known)
+    return _results(evaluator, plane, family, grid, policy, there, samples)
 
 
 def _results(
-    evaluator: Evaluator, plane: Plane, family: WeightFamily, x: np.ndarray, y: np.ndarray, policy: str
+    evaluator: Evaluator,
+    plane: Plane,
+    family: WeightFamily,
+    grid: tuple[np.ndarray, np.ndarray],
+    policy: str,
+    there: Known,
+    samples: int | None,
 ) -> Iterator[SurfaceResult]:
-    rows = np.stack([np.ones((len(y), len(x))), *np.meshgrid(x, y)], axis=-1).reshape(-1, 3)
-    cells = len(rows)
-    nearest = int(np.argmin(np.abs(y))), int(np.argmin(np.abs(x)))
-    order = nested_grids(len(y), len(x), nearest)
-    reference = order[0]
-    if rows[reference, 1:].any():  # the centre is no point of the grid: one more row, which is not shown
-        rows = np.vstack([rows, [1.0, 0.0, 0.0]])
-        reference = cells
-        order = [reference, *order]
-    shape = len(y), len(x)
-    about = plane.numbers()
+    x, y = grid
+    about: dict[str, Any] = {"x": x, "y": y, "plane": plane.numbers()}
+    reused = {"reused": int(there.taken.sum())}
+    if there.taken.all() and there.center_loss is not None:
+        yield SurfaceResult(**about, **there.arrays, center_loss=there.center_loss, provenance={**there.provenance, **reused})
+        return
+    rows, order = _rows(x, y, there.taken)
+    missing = slice(int((~there.taken).sum()))
+    if reused["reused"]:  # what is known was measured on all samples
+        reused |= {name: there.provenance[name] for name in ("n", "data")}
     provenance: dict[str, Any] | None = None
-    for sweep in evaluator.sweep(family, rows, reference=reference, policy=policy, order=order):
+    for sweep in evaluator.sweep(family, rows, reference=order[0], policy=policy, order=order, samples=samples):
         provenance = evaluator.updated(provenance, sweep) if provenance else evaluator.provenance(family, sweep, policy=policy)
         loss = sweep.tallies["loss"]
-        metrics = {name: tally for name, tally in sweep.tallies.items() if name != "loss"}
+        measured = arrays(sweep, missing) | {"n": _samples(loss, sweep, provenance["batch_size"])[missing]}
         yield SurfaceResult(
-            x=x,
-            y=y,
-            loss=loss.mean[:cells].reshape(shape),
-            loss_se=loss.se[:cells].reshape(shape),
-            diff_se=loss.diff_se[:cells].reshape(shape),
-            metrics={name: tally.mean[:cells].reshape(shape) for name, tally in metrics.items()},
-            metrics_se={name: tally.se[:cells].reshape(shape) for name, tally in metrics.items()},
-            metrics_diff_se={name: tally.diff_se[:cells].reshape(shape) for name, tally in metrics.items()},
-            n=_samples(loss, sweep, provenance["batch_size"])[:cells].reshape(shape),
-            plane=about,
-            center_loss=float(loss.mean[reference]),
+            **about,
+            **there.with_measured(measured),
+            center_loss=float(loss.mean[order[0]]) if there.center_loss is None else there.center_loss,
             fraction=sweep.fraction,
-            provenance=provenance,
+            provenance={**provenance, **reused},
         )
+
+
+def _rows(x: np.ndarray, y: np.ndarray, taken: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """Return the rows of the cells that are not taken, and in which order they are measured: first the centre.
+
+    Where that is no cell, or is taken already, it is one row more, after those of the cells.
+    """
+    cells = np.flatnonzero(~taken)
+    rows = np.stack([np.ones(taken.shape), *np.meshgrid(x, y)], axis=-1).reshape(-1, 3)[cells]
+    nearest = int(np.argmin(np.abs(y))), int(np.argmin(np.abs(x)))
+    number = {int(cell): row for row, cell in enumerate(cells)}
+    order = [number[cell] for cell in nested_grids(len(y), len(x), nearest) if cell in number]
+    if not order or rows[order[0], 1:].any():
+        rows = np.vstack([rows, [1.0, 0.0, 0.0]])
+        order = [len(cells), *order]
+    return rows, order
 
 
 def _samples(tally: Tally, sweep: Sweep, batch_size: int) -> np.ndarray:
     """Return how many samples are behind each row: all that are covered, or those of the batches that it has seen."""
     seen = tally.batches.astype(int)
     return np.where(seen == sweep.batches, sweep.n, seen * batch_size)
-
-
-def _movable(plane: Plane, layout: Layout, scope: Scope) -> Scope:
-    """Return the part of a scope that a plane moves in a model with this layout, or refuse the two."""
-    layout.check(plane.center, "plane: its centre")
-    first, second = plane.directions
-    for name in plane.moved:
-        own = layout.aliases.get(name, name)
-        if own not in layout.shapes:
-            raise PlaneError(
-                f"plane: it moves {name!r}, which is a buffer of this model; make the plane with model=, so that it knows"
-            )
-        if own != name and not all(own in d and torch.equal(d[own], d[name]) for d in (first, second)):
-            raise PlaneError(
-                f"plane: {own!r} and {name!r} are one tied weight of the model and would part; make the plane with model="
-            )
-    moved = {name: index for name, index in scope.tensors.items() if name in plane.moved}
-    if not moved:
-        raise PlaneError(f"scope: the plane moves nothing in {scope.name!r}; it moves {', '.join(map(repr, plane.moved[:4]))}")
-    return Scope(scope.name, scope.level, moved)
-
-
-def _pair(name: str, value: Any) -> tuple[Any, Any]:
-    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    whole = name == "resolution"
-    try:
-        numbers = tuple(operator.index(v) if whole else float(v) for v in pair)
-    except (TypeError, ValueError):
-        numbers = ()
-    if len(numbers) != 2 or not all(v >= 3 if whole else 0 < v < math.inf for v in numbers):
-        what = "a whole number of at least 3" if whole else "a positive number"
-        raise ValueError(f"{name}: {what}, or two of them for x and y; received {value!r}")
-    return numbers
-
-
-def _default(extent: tuple[float, ...], count: int, span: float | None) -> np.ndarray:
-    """Return evenly spaced points that cover an interval around 0, one of them exactly 0."""
-    low, high = (-span, span) if span is not None else extent
-    before = min(max(round(-low / (high - low) * (count - 1)), 1), count - 2)
-    step = max(-low / before, high / (count - 1 - before))
-    return step * np.arange(-before, count - before)
-
-
-def _checked(name: str, given: Any) -> np.ndarray:
-    try:
-        values = np.array(given, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: a vector of numbers, received {given!r}") from None
-    if values.ndim != 1 or len(values) < 2:
-        raise ValueError(
-            f"{name}: a vector of at least two coordinates (a line is a path: nv.measure_path), received shape {values.shape}"
-        )
-    if not (np.isfinite(values).all() and (np.diff(values) > 0).all()):
-        raise ValueError(f"{name}: finite numbers in ascending order, received {values.tolist()}"[:300])
-    values[np.abs(values) <= KNOT_TOLERANCE * max(1.0, np.abs(values).max())] = 0.0
-    return values

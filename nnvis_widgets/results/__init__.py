@@ -4,6 +4,7 @@ May import: store, numpy. Importing any of them registers all, so that `load` kn
 """
 
 from .base import Measurement, Result, ResultSet, caption, load
+from .inspection import Inspection
 from .movement import MovementTable
 from .path import COLOURS, LINES, PathResult
 from .surface import SurfaceResult, Trajectory
@@ -11,6 +12,7 @@ from .surface import SurfaceResult, Trajectory
 __all__ = [
     "COLOURS",
     "LINES",
+    "Inspection",
     "Measurement",
     "MovementTable",
     "PathResult",
