@@ -22,6 +22,8 @@ _HOMES = {
     "three_point_plane": "core.directions",
     "pca_plane": "core.principal",
     "iter_pca_plane": "core.principal",
+    "hessian_plane": "core.hessian",
+    "iter_hessian_plane": "core.hessian",
     "Measurement": "results",
     "PathResult": "results",
     "MovementTable": "results",

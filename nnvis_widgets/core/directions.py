@@ -9,15 +9,14 @@ import hashlib
 import math
 import operator
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .plane import Plane, PlaneError
+from .plane import Plane, PlaneError, parts_of
 from .scope import Scope
-from .states import Layout, State, StateError, plain_names, snapshot, unwrap
+from .states import Layout, State, StateError, plain_names
 
 NORMALIZATIONS = ("filter", "layer", None)
 MARGIN = 0.2  # of what a plane is to show, on each side
@@ -74,7 +73,7 @@ def random_plane(
         seed = operator.index(seed)
     except TypeError:
         raise ValueError(f"seed: a whole number, received {seed!r}") from None
-    module, layout, state = _parts(center, model)
+    module, layout, state = parts_of(center, model)
     frozen = [] if module is None else [name for name, p in module.named_parameters() if not p.requires_grad]
     floating = Scope.parse(None, layout).tensors
     moving = [name for name in floating if name not in frozen and state[name].numel() and (state[name].dim() > 1 or not ignore_1d)]
@@ -159,19 +158,6 @@ def covering(points: np.ndarray) -> tuple[float, float, float, float]:
     margin = MARGIN * (high - low)
     (x0, y0), (x1, y1) = low - margin, high + margin
     return float(x0), float(x1), float(y0), float(y1)
-
-
-def _parts(center: Any, model: nn.Module | None) -> tuple[nn.Module | None, Layout, State]:
-    """Return the model if there is one, the layout, and the state of a centre."""
-    if isinstance(center, nn.Module):
-        if model is not None:
-            raise ValueError("model: only beside a bare state; the center is a model already")
-        return unwrap(center), Layout.of(center), snapshot(center)
-    if model is not None and not isinstance(model, nn.Module):
-        raise TypeError(f"model: a torch.nn.Module, received a {type(model).__name__}")
-    state = plain_names(center) if isinstance(center, Mapping) else center
-    layout = Layout.of_state(state) if model is None else Layout.of(model)
-    return None if model is None else unwrap(model), layout, layout.check(state, "center")
 
 
 def _hashed(name: str, layout: Layout) -> str:

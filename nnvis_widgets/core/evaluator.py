@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..results import Measurement
 from .batchnorm import BatchNorm, calibration_of
 from .calling import Forward
+from .curvature import Curvature
 from .data import Samples
 from .executors import Crew
 from .family import Families, WeightFamily
@@ -220,6 +221,11 @@ class Evaluator:
                 raise TypeError(f"observe: outputs and targets must be tensors, received {kinds}; say which with forward=")
             parts.append(tuple(part.detach().cpu() for part in answer))
         return torch.cat([output for output, _ in parts]), torch.cat([target for _, target in parts])
+
+    def differentiate(self, state: State | None = None, *, scope: Any = None, samples: int | None = None) -> Curvature:
+        """Return gradient and Hessian-vector products of the mean loss over the first `samples` (default: all) at a state."""
+        state = self.layout.check(snapshot(self.model) if state is None else state, "state")
+        return Curvature(self._replica, self._scorer, self._samples, state, Scope.parse(scope, self.layout), samples)
 
     def family(self, scope: Any, anchors: Sequence[State], background: State) -> WeightFamily:
         """Return the family of this model's weights that is affine in `anchors` inside the scope."""
