@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from .data import Samples, convert
 from .exact import plain_attention
@@ -21,7 +22,11 @@ from .scope import Scope
 from .scoring import Scorer
 from .states import State, StateError
 
-Terms = tuple[Tensor, list[Tensor]]
+_NO_DERIVATIVE = (
+    "model: an operation of it, or of the loss, has no derivative of the order that is asked for. Fused and hand-written "
+    "operations often have a first one only: say them with torch's elementary ones; recurrent layers of cuDNN are "
+    "differentiated with device='cpu'. torch says: "
+)
 
 
 class CurvatureError(ValueError):
@@ -74,6 +79,7 @@ class Curvature:
         self._shapes = [_real(part).shape for part in scope.take(self._at)]
         self._sizes = [shape.numel() for shape in self._shapes]
         self.size = sum(self._sizes)
+        self._checked = False
 
     def gradient(self) -> dict[str, Tensor]:
         """Return the gradient of the mean loss, float64 tensors on the CPU under the names of the parameters."""
@@ -105,7 +111,9 @@ class Curvature:
         """
         if vector.shape != (self.size,):
             raise CurvatureError(f"vector: shape ({self.size},), one number a weight; received {tuple(vector.shape)}")
-        return self._mean(lambda loss, leaves: self._twice(loss, leaves, vector))
+        with _recording():
+            known = _plain(vector)
+        return self._mean(lambda loss, leaves: self._twice(loss, leaves, known))
 
     def vector(self, state: Mapping[str, Tensor]) -> Tensor:
         """Return the elements of the scope as one float64 vector; parameters that are not named are zero."""
@@ -134,7 +142,8 @@ class Curvature:
         return found
 
     def _mean(self, differentiate: Callable[[Tensor, list[Tensor]], list[Tensor]]) -> Generator[float, None, tuple[float, Tensor]]:
-        total = torch.zeros(self.size, dtype=torch.float64)
+        with _recording():
+            total = torch.zeros(self.size, dtype=torch.float64)
         loss = weight = 0.0
         for number in range(self._batches):
             value, weighs, parts = self._batch(number, differentiate)
@@ -153,7 +162,7 @@ class Curvature:
         size = self._samples.size(number)
         with _recording(), self._replica.exact():
             leaves = [_real(part).detach().clone().requires_grad_() for part in self._scope.take(self._at)]
-            with plain_attention():
+            with plain_attention(), _Elementary():
                 output, target = self._replica.call(self._tensors(leaves), convert(self._samples.there(number), _plain))
                 values = self._scorer.loss(output, target, size)
             weights = self._scorer.weights(target)
@@ -185,12 +194,12 @@ class Curvature:
 
     def _twice(self, loss: Tensor, leaves: list[Tensor], vector: Tensor) -> list[Tensor]:
         slopes = _derivative(loss, leaves, True)
+        if not self._checked:
+            _refuse_constant(slopes)
+            self._checked = True
         parts = vector.split(self._sizes)
         along = [slope * part.to(slope.device, slope.dtype).reshape(slope.shape) for slope, part in zip(slopes, parts, strict=True)]
-        slope = torch.stack([part.sum() for part in along]).sum()
-        if not slope.requires_grad:  # the loss is linear in these weights
-            return [torch.zeros_like(leaf) for leaf in leaves]
-        return _derivative(slope, leaves, False)
+        return _derivative(torch.stack([part.sum() for part in along]).sum(), leaves, False)
 
 
 def drained(steps: Generator[float, None, Any]) -> Any:
@@ -203,16 +212,40 @@ def drained(steps: Generator[float, None, Any]) -> Any:
 
 
 def _derivative(value: Tensor, leaves: list[Tensor], again: bool) -> list[Tensor]:
+    # a slope that is itself a variable, so that operations which can be differentiated once only leave a mark in the graph
+    slope = torch.ones_like(value, requires_grad=again)
     try:
-        return list(torch.autograd.grad(value, leaves, create_graph=again, materialize_grads=True))
+        return list(torch.autograd.grad(value, leaves, slope, create_graph=again, materialize_grads=True))
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, NotImplementedError) as error:
-        raise CurvatureError(
-            "model: an operation of it, or of the loss, has no derivative of the order that is asked for. Fused and hand-written "
-            "operations often have a first one only: say them with torch's elementary ones; recurrent layers of cuDNN are "
-            f"differentiated with device='cpu'. torch says: {str(error).splitlines()[0]}"
-        ) from error
+        raise CurvatureError(_NO_DERIVATIVE + str(error).splitlines()[0]) from error
+
+
+def _refuse_constant(slopes: list[Tensor]) -> None:
+    """Refuse slopes that torch takes for constants in part: it would give a Hessian without those parts, and say nothing."""
+    waiting, seen = [slope.grad_fn for slope in slopes], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == "torch::autograd::Error":
+            raise CurvatureError(_NO_DERIVATIVE + "an autograd.Function of it is marked as once_differentiable")
+        seen.add(node)
+        waiting += [further for further, _ in node.next_functions]
+
+
+class _Elementary(TorchFunctionMode):
+    """Weight norm by its formula: torch's fused one takes the norms for constants when it is differentiated twice (2.14)."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        if func is torch._weight_norm:
+            return _weight_norm(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    return v * (g / torch.norm_except_dim(v, 2, dim))
 
 
 @contextmanager

@@ -25,6 +25,8 @@ BASIS_BYTES = 512 * 2**20  # of Lanczos vectors
 RISE = 9.0  # by how many times the loss at the centre the quadratic term has risen at the edge of the default range
 USELESS = 0.5  # a residual of this share of the largest eigenvalue says nothing about either
 
+SYMMETRIC = 1e-2  # float32 rounds to about 1e-6 of the largest eigenvalue; a missing term is of its own size
+
 
 def hessian_plane(
     evaluator: Evaluator,
@@ -143,8 +145,14 @@ def _plane(curvature: Curvature, state: State, layout: Layout, about: dict[str, 
         try:
             vector = search.send(product)
         except StopIteration as finished:
-            vectors, converged = finished.value
+            vectors, converged, asymmetry = finished.value
             break
+    if asymmetry > SYMMETRIC:
+        raise CurvatureError(
+            f"model: the second derivatives that torch gives are not symmetric (off by {asymmetry:.2g} of the largest), so they "
+            "are not those of the loss. An operation of the model or the loss takes for a constant what depends on the "
+            "weights: say it with torch's elementary ones"
+        )
     values, residuals = np.zeros(2), np.zeros(2)
     for k in range(2):
         vectors[k] *= np.sign(vectors[k][np.abs(vectors[k]).argmax()])

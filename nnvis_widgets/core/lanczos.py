@@ -15,12 +15,13 @@ FLOOR = 1e-2  # of the largest eigenvalue: what is smaller is resolved as well a
 
 def extremes(
     size: int, *, seed: int = 0, tolerance: float = 1e-3, most: int = 100, basis: int = 48
-) -> Generator[np.ndarray, np.ndarray, tuple[np.ndarray, bool]]:
-    """Yield unit vectors, to be sent back multiplied by the matrix; return vectors (2, size) and whether they have converged.
+) -> Generator[np.ndarray, np.ndarray, tuple[np.ndarray, bool, float]]:
+    """Yield unit vectors, to be sent back multiplied by the matrix; return vectors (2, size), whether converged, and asymmetry.
 
-    The first of them belongs to the algebraically largest eigenvalue, the second to the smallest. This is what
+    The first vector belongs to the algebraically largest eigenvalue, the second to the smallest. This is what
     ``scipy.sparse.linalg.eigsh(which="BE", k=2)`` finds, from a start vector of the seed, without calling back: whoever
-    multiplies may stop between two products.
+    multiplies may stop between two products. The asymmetry is by how much the products differ from those of a symmetric matrix,
+    as a share of the largest eigenvalue: rounding, or else a mistake of whoever multiplies.
 
     Parameters
     ----------
@@ -43,6 +44,7 @@ def extremes(
     width = min(basis, size)
     vectors, matrix = np.empty((width, size)), np.zeros((width, width))
     following, filled = rng.standard_normal(size), 0
+    expected, apart = np.zeros(0), 0.0
     for products in range(1, most + 1):
         vectors[filled] = following / np.linalg.norm(following)
         rest = np.array((yield vectors[filled]), dtype=float)
@@ -52,7 +54,9 @@ def extremes(
         rest -= row @ known
         again = known @ rest  # once is not orthogonal to the last digit, twice is
         rest -= again @ known
-        matrix[filled - 1, :filled] = matrix[:filled, filled - 1] = row + again
+        row += again
+        apart = max(apart, float(np.linalg.norm(row[:-1] - expected)))
+        matrix[filled - 1, :filled] = matrix[:filled, filled - 1] = row
         beta = float(np.linalg.norm(rest))
         values, loadings = scipy.linalg.eigh(matrix[:filled, :filled])
         ends = np.array([filled - 1, 0])
@@ -66,7 +70,9 @@ def extremes(
         if closed:
             rest = rng.standard_normal(size)
             rest -= (known @ rest) @ known
+            beta = 0.0
         following = rest
+        expected = np.r_[np.zeros(filled - 1), beta]  # what the next product has in common with these vectors
         if filled == width:
             low = width // 4
             kept = np.r_[:low, width - low : width]
@@ -74,5 +80,6 @@ def extremes(
             vectors[:filled] = loadings[:, kept].T @ vectors
             matrix[:] = 0.0
             matrix[range(filled), range(filled)] = values[kept]
+            expected = beta * loadings[-1, kept]
     found = loadings[:, ends].T @ vectors[: len(loadings)]
-    return found / np.linalg.norm(found, axis=1, keepdims=True), converged
+    return found / np.linalg.norm(found, axis=1, keepdims=True), converged, apart / scale if scale else apart

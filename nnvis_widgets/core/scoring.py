@@ -232,7 +232,8 @@ def _without_reduction(loss: Score) -> Score | None:
         weighted = getattr(loss, "weight", None) is not None and not isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss))
         if getattr(loss, "reduction", None) not in ("mean", "sum") or weighted:
             return None
-        twin = copy.deepcopy(loss)
+        with torch.inference_mode(False):  # class weights that were made in it could not be differentiated with
+            twin = copy.deepcopy(loss)
         twin.reduction = "none"  # type: ignore[assignment]
         return twin
     try:
