@@ -39,12 +39,14 @@ def random_plane(
     normalize : {"filter", "layer", None}
         "filter": each filter of a direction gets the length of the centre's filter, ``d_i <- d_i |w_i| / |d_i|`` (Li et al.,
         2018). A filter is what makes one output: a row of a linear layer, an output channel of a convolution, one token's
-        row of an embedding. "layer": the same for whole tensors. None: standard normal numbers as they are drawn.
+        row of an embedding, one number of a query, key or value of an attention layer. "layer": the same for whole tensors.
+        None: standard normal numbers as they are drawn.
     seed : int
         Of private generators, one for each direction and tensor: the same names and shapes give the same directions, in
         whatever order a state holds them, and the global random state is not touched.
     ignore_1d : bool
-        True: biases and the parameters of normalisation layers do not move. False: each counts as one filter.
+        True: biases, the parameters of normalisation layers and the magnitudes of a weight norm (one number a filter, whatever
+        their shape) do not move. False: each of these tensors counts as one filter.
     model : Module, optional
         Whose weights a bare state holds. Names and shapes cannot tell that the filters of a transposed convolution lie along
         its second dimension, which tensors are buffers, and which parameters are frozen. With a model, frozen parameters
@@ -76,7 +78,7 @@ def random_plane(
     module, layout, state = parts_of(center, model)
     frozen = [] if module is None else [name for name, p in module.named_parameters() if not p.requires_grad]
     floating = Scope.parse(None, layout).tensors
-    moving = [name for name in floating if name not in frozen and state[name].numel() and (state[name].dim() > 1 or not ignore_1d)]
+    moving = [name for name in floating if name not in frozen and state[name].numel() and not (ignore_1d and _flat(state, name))]
     if not moving:
         some = [name for name in floating if name not in frozen]
         why = "its parameters have one dimension each: pass ignore_1d=False" if some else "all of its parameters are frozen"
@@ -89,7 +91,8 @@ def random_plane(
         zero = 0
         for name in moving:
             drawn = _normal(state[name], seed, which, _hashed(name, layout))
-            direction[name], zeros = _normalized(drawn, state[name], normalize, groups[name])
+            scale = "layer" if normalize and _flat(state, name) else normalize
+            direction[name], zeros = _normalized(drawn, state[name], scale, groups[name])
             zero += zeros
         directions.append(direction)
     about = {"normalize": normalize, "seed": seed, "ignore_1d": bool(ignore_1d), "zero_filters": zero, "frozen": len(frozen)}
@@ -174,6 +177,12 @@ def _normal(like: Tensor, seed: int, which: int, name: str) -> Tensor:
     return torch.view_as_complex(drawn) if like.is_complex() else drawn
 
 
+def _flat(state: State, name: str) -> bool:
+    """Whether a tensor has one number for each filter, which only could be turned round."""
+    magnitudes = ".parametrizations." in name and name.endswith(".original0") and f"{name[:-1]}1" in state
+    return state[name].dim() < 2 or (magnitudes and state[name].numel() == max(state[name].shape))
+
+
 def _transposed_groups(module: nn.Module | None, name: str) -> int:
     """Return the number of groups where a tensor is the kernel of a transposed convolution, else 0."""
     if module is None:
@@ -193,7 +202,7 @@ def _normalized(drawn: Tensor, center: Tensor, normalize: str | None, groups: in
     if normalize is None:
         return drawn.to(dtype), 0
     # as (groups, what is summed, filters, what is summed); a transposed kernel is (inputs, outputs of a group, ...)
-    if normalize == "layer" or center.dim() < 2:
+    if normalize == "layer":
         shape: tuple[int, ...] = (1, 1, 1, -1)
     elif groups:
         shape = (groups, center.shape[0] // groups, center.shape[1], -1)

@@ -25,7 +25,7 @@ BASIS_BYTES = 512 * 2**20  # of Lanczos vectors
 RISE = 9.0  # by how many times the loss at the centre the quadratic term has risen at the edge of the default range
 USELESS = 0.5  # a residual of this share of the largest eigenvalue says nothing about either
 
-SYMMETRIC = 1e-2  # float32 rounds to about 1e-6 of the largest eigenvalue; a missing term is of its own size
+SYMMETRIC = 1e-3  # of the largest eigenvalue: float32 rounds to 1e-7 of it, and a term that is missing is of its own size
 
 
 def hessian_plane(
