@@ -4,6 +4,7 @@ import factories
 import numpy as np
 import pytest
 import torch
+import zoo
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import nn
 from torch.func import functional_call, hessian
@@ -206,6 +207,7 @@ class TestDerivatives:
             lambda: nn.Sequential(nn.Conv1d(4, 3, 2), nn.MaxPool1d(2), nn.GELU(), nn.Dropout(), nn.Flatten()),
             lambda: nn.Sequential(nn.LayerNorm(6), nn.utils.parametrizations.weight_norm(nn.Linear(6, 3))),
             lambda: nn.LSTM(6, 3, batch_first=True),
+            lambda: nn.Sequential(nn.Linear(6, 3), nn.Hardsigmoid(inplace=True), nn.Linear(3, 2), nn.Hardsigmoid()),
         ],
     )
     @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
@@ -224,6 +226,27 @@ class TestDerivatives:
             for s in (1e-6, -1e-6)
         )
         assert float((product - (ahead - behind) / 2e-6).norm() / product.norm()) < 1e-5
+
+    @pytest.mark.parametrize("name", [name for name in zoo.CASES if name != "writes in place"])
+    def test_every_kind_of_network_has_a_symmetric_hessian_and_the_slope_of_its_losses(self, name):
+        case = zoo.CASES[name]
+        model = factories.made(case.build)
+        model = model.double() if case.dtype == torch.float64 else model
+        state = factories.states(model, 2, size=0.05)[1]
+        evaluator = nv.Evaluator(model, case.data(), loss=case.loss, forward=case.forward, device="cpu", batch_size=9)
+        curvature = evaluator.differentiate(state)
+        rng = torch.Generator().manual_seed(0)
+        u, v = (torch.randn(curvature.size, generator=rng, dtype=torch.float64) for _ in range(2))
+        hu, hv = (curvature.vector(curvature.product(curvature.state(vector))) for vector in (u, v))
+        assert abs(float(u @ hv - v @ hu)) < 1e-6 * float(hu.norm() * v.norm())
+        slope = curvature.vector(curvature.gradient())
+        along = curvature.state(slope / slope.norm())
+
+        def at(step):
+            moved = {**state, **{n: (state[n] + step * d).to(state[n].dtype) for n, d in along.items()}}
+            return evaluator.measure(moved | {alias: moved[n] for alias, n in evaluator.layout.aliases.items()}).loss
+
+        assert (at(1e-3) - at(-1e-3)) / 2e-3 == pytest.approx(float(slope.norm()), rel=1e-2)
 
     def test_what_cannot_be_differentiated_is_said(self):
         model, data = mlp()

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from .data import Samples, convert
@@ -236,16 +237,22 @@ def _refuse_constant(slopes: list[Tensor]) -> None:
 
 
 class _Elementary(TorchFunctionMode):
-    """Weight norm by its formula: torch's fused one takes the norms for constants when it is differentiated twice (2.14)."""
+    """Operations by their formulas, where torch's own kernels are differentiated twice wrongly or not at all (torch 2.14)."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
-        if func is torch._weight_norm:
-            return _weight_norm(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+        return _FORMULAS.get(func, func)(*args, **(kwargs or {}))
 
 
 def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
-    return v * (g / torch.norm_except_dim(v, 2, dim))
+    return v * (g / torch.norm_except_dim(v, 2, dim))  # the kernel takes the norms for constants
+
+
+def _hardsigmoid(x: Tensor, inplace: bool = False) -> Tensor:
+    value = F.relu6(x + 3) / 6
+    return x.copy_(value) if inplace else value
+
+
+_FORMULAS: dict[Any, Callable[..., Tensor]] = {torch._weight_norm: _weight_norm, F.hardsigmoid: _hardsigmoid}
 
 
 @contextmanager
