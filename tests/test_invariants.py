@@ -227,6 +227,20 @@ def test_the_user_may_train_draw_and_switch_modes_between_two_results(world):
     assert np.array_equal(result.loss, expected.loss)
 
 
+def test_and_train_on_while_a_plane_is_sought_through_the_live_weights(world):
+    expected = nv.hessian_plane(world.evaluator, max_products=6)
+    steps = nv.iter_hessian_plane(world.evaluator, world.model.state_dict(), max_products=6)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as finished:
+            assert finished.value.digest == expected.digest
+            break
+        with torch.no_grad():
+            for tensor in (*world.model.parameters(), world.model.bn1.running_var):
+                tensor.add_(1)
+
+
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
 def test_the_users_grad_mode_changes_no_number(world, mode):
     expected = nv.measure_path(world.evaluator, world.path, [0.0, 0.5, 1.0]).loss

@@ -72,11 +72,11 @@ class Curvature:
                     f"model: {name!r} is {str(replica.dtypes[name]).removeprefix('torch.')}, and derivatives of that precision are "
                     "mostly rounding; take nv.Evaluator(copy.deepcopy(model).float(), ...) with inputs in float32"
                 )
-        with _recording():
-            self._at = {name: _plain(state[name]).to(replica.device, dtype) for name, dtype in replica.dtypes.items()}
-            with replica.alone() as module:  # buffers that no state holds may have been made in inference mode
-                self._fixed = {name: _plain(buffer) for name, buffer in module.named_buffers()}
-            self._fixed.update({f"model.{name}": _plain(buffer) for name, buffer in replica.buffers(state).items()})
+        with _recording():  # copies, which a graph may hold, and which stay where the user trains on between two batches
+            self._at = {name: state[name].detach().to(replica.device, dtype, copy=True) for name, dtype in replica.dtypes.items()}
+            with replica.alone() as module:
+                self._fixed = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
+            self._fixed.update({f"model.{name}": buffer.clone() for name, buffer in replica.buffers(state).items()})
         self._shapes = [_real(part).shape for part in scope.take(self._at)]
         self._sizes = [shape.numel() for shape in self._shapes]
         self.size = sum(self._sizes)

@@ -19,7 +19,7 @@ from .evaluator import Evaluator
 from .lanczos import extremes
 from .plane import Plane, PlaneError
 from .scope import Scope
-from .states import Layout, State, snapshot, unwrap
+from .states import Layout, State, copied, snapshot, unwrap
 
 BASIS_BYTES = 512 * 2**20  # of Lanczos vectors
 RISE = 9.0  # by how many times the loss at the centre the quadratic term has risen at the edge of the default range
@@ -114,7 +114,7 @@ def iter_hessian_plane(
     if not (isinstance(tolerance, (int, float)) and 0 < tolerance < 1):
         raise ValueError(f"tolerance: a number between 0 and 1, received {tolerance!r}")
     given = evaluator.model if center is None else center
-    state = evaluator.layout.check(snapshot(given) if isinstance(given, nn.Module) else given, "center")
+    state = copied(evaluator.layout.check(snapshot(given) if isinstance(given, nn.Module) else given, "center"), "cpu")
     parsed, frozen = Scope.parse(scope, evaluator.layout), set()
     if scope is None:
         frozen = {name for name, parameter in unwrap(evaluator.model).named_parameters() if not parameter.requires_grad}

@@ -68,7 +68,7 @@ class Plane:
     >>> evaluator = Evaluator(model, (torch.ones(4, 2), torch.zeros(4, 1)), loss=torch.nn.functional.mse_loss, device="cpu")
     >>> towards = {name: other[name] - here[name] for name in here}
     >>> plane = Plane(model, [towards, evaluator.differentiate(here).gradient()])
-    >>> [round(coordinate, 6) + 0.0 for coordinate in plane.coordinates(other)]
+    >>> [round(coordinate, 3) + 0.0 for coordinate in plane.coordinates(other)]
     [1.0, 0.0]
 
     Coordinates are those of the nearest point, by least squares, also where directions are oblique:
