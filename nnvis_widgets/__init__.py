@@ -23,6 +23,8 @@ _HOMES = {
     "pca_plane": "core.principal",
     "iter_pca_plane": "core.principal",
     "Inspection": "results",
+    "hessian_plane": "core.hessian",
+    "iter_hessian_plane": "core.hessian",
     "Measurement": "results",
     "PathResult": "results",
     "MovementTable": "results",

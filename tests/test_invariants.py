@@ -103,6 +103,7 @@ def draw(world):
 def planes(world):
     for center in (world.model, world.states[1]):
         nv.random_plane(center, normalize="layer", ignore_1d=False).coordinates(world.states[0])
+    nv.Plane(world.model, nv.random_plane(world.states[0]).directions).state_at(1, 1)
     plane = nv.three_point_plane(*world.states[:3], model=world.model)
     plane.off_plane(plane.state_at(0.1, -0.2))
     nv.pca_plane(world.run, model=world.model).project(world.run).to_pandas()
@@ -138,6 +139,12 @@ def inspections(world):
     nv.load(world.folder / "inspection").to_pandas()
 
 
+def differentiate(world):
+    for state in (None, world.states[0]):
+        curvature = world.evaluator.differentiate(state, scope=["conv1", "fc1"], samples=20)
+        curvature.product(curvature.gradient())
+
+
 def policies(world):
     for policy in ("final", "interpolate", "recalibrate", "batch"):
         evaluator = nv.Evaluator(world.model, world.loader, device="cpu", batchnorm=policy, calibration=world.loader)
@@ -151,6 +158,7 @@ def failures(world):
         lambda: nv.measure_surface(world.evaluator, nv.random_plane(world.model), x=[1, 0]),
         lambda: nv.random_plane(world.model, normalize="filters"),
         lambda: nv.pca_plane(nv.Run.from_states(world.states[:2])),
+        lambda: nv.hessian_plane(world.evaluator, {n: t * float("nan") for n, t in world.states[0].items()}),
         lambda: nv.Evaluator(world.model, world.loader, device="cpu", loss=lambda o, t: o[:3]),
         lambda: nv.Evaluator(world.model, world.loader, device="cpu", forward=lambda m, b: 1 / 0),
         lambda: nv.Evaluator(world.model, world.loader, device="cpu", forward=lambda m, b: (m(b[0]) + torch.randn(()), b[1])),
@@ -165,6 +173,8 @@ CALLS = {
     "measure": lambda w: w.evaluator.measure(),
     "measure of a state": lambda w: w.evaluator.measure(w.states[1]),
     "observe": lambda w: w.evaluator.observe(),
+    "differentiate": differentiate,
+    "hessian_plane": lambda w: nv.hessian_plane(w.evaluator, w.states[1], max_products=6),
     "measure_path": lambda w: nv.measure_path(w.evaluator, w.path, np.linspace(-0.5, 1.5, 5)),
     "measure_path of a weight": lambda w: nv.measure_path(w.evaluator, w.path, scope=("fc1.weight", (5, 17))),
     "measure_training": lambda w: nv.measure_training(w.evaluator, w.run),
@@ -199,6 +209,7 @@ GENERATORS = {
         w.evaluator, nv.random_plane(w.states[0]), x=[1, 2], y=[0, 1], scope="fc1"
     ),
     "iter_pca_plane": lambda w: nv.iter_pca_plane(w.run),
+    "iter_hessian_plane": lambda w: nv.iter_hessian_plane(w.evaluator, max_products=6),
     "iter_project": lambda w: nv.random_plane(w.model).iter_project(w.run),
 }
 
@@ -245,6 +256,21 @@ def test_the_user_may_train_draw_and_switch_modes_between_two_results(world):
     assert np.array_equal(result.loss, expected.loss)
 
 
+def test_and_train_on_while_a_plane_is_sought_through_the_live_weights(world):
+    expected = nv.hessian_plane(world.evaluator, max_products=6)
+    steps = nv.iter_hessian_plane(world.evaluator, world.model.state_dict(), max_products=6)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as finished:
+            plane = finished.value
+            break
+        with torch.no_grad():
+            for tensor in (*world.model.parameters(), world.model.bn1.running_var):
+                tensor.add_(1)
+    assert plane.digest == expected.digest
+
+
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
 def test_the_users_grad_mode_changes_no_number(world, mode):
     expected = nv.measure_path(world.evaluator, world.path, [0.0, 0.5, 1.0]).loss
@@ -276,7 +302,7 @@ def test_the_core_needs_no_widget_package():
         import nnvis_widgets as nv
         nv.Recorder, nv.Run, nv.Evaluator, nv.LinearPath, nv.PathResult, nv.load
         nv.measure_path, nv.measure_training, nv.measure_movement, nv.measure_surface
-        nv.random_plane, nv.pca_plane, nv.three_point_plane
+        nv.random_plane, nv.pca_plane, nv.three_point_plane, nv.hessian_plane, nv.Plane
         import nnvis_widgets.store, nnvis_widgets.results
         assert look() == before
         model = torch.nn.Linear(5, 3)

@@ -69,7 +69,7 @@ def test_3_the_principal_plane_is_centred_on_the_trained_model_and_keeps_every_p
 def test_4_the_trained_model_is_on_the_grid(model, data, walk, resolution):
     evaluator = nv.Evaluator(model, data, device="cpu", batch_size=57, batchnorm="final", samples=5)
     expected = evaluator.measure().loss
-    for plane in (nv.random_plane(model), nv.pca_plane(nv.Run.from_states(walk))):
+    for plane in (nv.random_plane(model), nv.pca_plane(nv.Run.from_states(walk)), nv.hessian_plane(evaluator, max_products=8)):
         surface = nv.measure_surface(evaluator, plane, resolution=resolution)
         assert surface.loss[surface.y == 0, surface.x == 0].tolist() == [expected]
 
@@ -110,6 +110,21 @@ def test_6_a_surface_of_a_net_with_batchnorm_is_finite_and_changes_no_statistics
     assert not np.allclose(nv.measure_surface(other, plane, resolution=5, span=3.0).loss, surface.loss, rtol=1e-3)
 
 
+def test_6_nor_does_the_plane_of_the_hessian(model, data, walk):
+    data = data[0].double(), data[1]
+    evaluator = nv.Evaluator(model.double().train(), data, device="cpu", batch_size=16)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    plane = nv.hessian_plane(evaluator, max_products=30)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+    assert not {name for name in plane.directions[0] if "running" in name or "num_batches" in name}
+    # its curvature is that of the surface whose statistics stay
+    evaluator = nv.Evaluator(model, data, device="cpu", batch_size=16, batchnorm="final")
+    step = 1e-5
+    row = nv.measure_surface(evaluator, plane, x=[-step, 0, step], y=[-step, 0, step]).loss[1]
+    assert plane.about["loss"] == pytest.approx(row[1], rel=1e-12)
+    assert (row[0] - 2 * row[1] + row[2]) / step**2 == pytest.approx(plane.about["eigenvalues"][0], rel=1e-3)
+
+
 def test_8_a_grid_that_is_no_square_is_filled_where_it_says():
     model = factories.made(lambda: nn.Linear(2, 1, bias=False)).double()
     with torch.no_grad():
@@ -142,6 +157,13 @@ def test_9_directions_are_gaussian_nearly_orthogonal_and_0_is_a_seed():
     assert nv.random_plane(model, normalize=None, seed=1).digest != plane.digest
 
 
+def test_9_eigenvectors_are_orthogonal_and_0_is_a_seed_of_theirs_too(evaluator):
+    plane = nv.hessian_plane(evaluator, seed=0)
+    assert abs(plane.cosine) < 1e-6
+    assert nv.hessian_plane(evaluator).digest == plane.digest
+    assert nv.hessian_plane(evaluator, seed=1).digest != plane.digest
+
+
 @pytest.mark.parametrize("name", ["Filter", "weight", "dfilter", "", 1])
 def test_10_an_unknown_normalisation_is_refused(model, name):
     with pytest.raises(ValueError, match="normalize: one of 'filter', 'layer', None"):
@@ -159,6 +181,27 @@ def test_10_weights_that_are_all_zero_stay_zero_and_finite(model, data, normaliz
         assert not direction["conv2.weight"].any()
         assert all(torch.isfinite(tensor).all() for tensor in direction.values())
     assert np.isfinite(nv.measure_surface(nv.Evaluator(model, data, device="cpu"), plane, resolution=3).loss).all()
+
+
+def test_12_what_is_measured_twice_is_the_same_twice(model, data, walk):
+    """No noise is added to a plane or a surface, and the global random state is in neither."""
+
+    def measured(seed):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        evaluator = nv.Evaluator(model, data, device="cpu", batch_size=16)
+        planes = (
+            nv.random_plane(model),
+            nv.pca_plane(nv.Run.from_states(walk)),
+            nv.three_point_plane(walk[0], walk[2], walk[4]),
+            nv.hessian_plane(evaluator),
+        )
+        return [(plane.digest, nv.measure_surface(evaluator, plane, resolution=(7, 5))) for plane in planes]
+
+    for (digest, one), (again, two) in zip(measured(0), measured(1), strict=True):
+        assert digest == again
+        for name in ("x", "y", "loss", "loss_se", "diff_se", "n"):
+            assert np.array_equal(getattr(one, name), getattr(two, name)), name
 
 
 def test_5_the_model_is_not_left_at_the_last_point_nor_in_eval_mode(model, walk, evaluator):

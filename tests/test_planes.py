@@ -96,11 +96,17 @@ class TestRandom:
     def test_one_dimensional_tensors_move_only_when_asked_to_and_then_as_one_filter(self, kinds):
         still = nv.random_plane(kinds)
         assert all(kinds.get_parameter(name).dim() > 1 for name in still.moved)
+        magnitudes = "normed_up.parametrizations.weight.original0"  # of a weight norm, shape (2, 1, 1): one number a filter
+        assert magnitudes not in still.moved
+        assert magnitudes not in nv.random_plane(dict(kinds.state_dict())).moved
         assert not still.directions[0]["linear.bias"].any()
         moving = nv.random_plane(kinds, ignore_1d=False)
         direction, bias = moving.directions[1]["linear.bias"], kinds.linear.bias.detach()
         assert float(direction.norm()) == pytest.approx(float(bias.norm()), rel=1e-6)
         assert not np.allclose(direction.abs(), bias.abs())
+        direction, given = moving.directions[0][magnitudes], kinds.get_parameter(magnitudes).detach()
+        assert float(direction.norm()) == pytest.approx(float(given.norm()), rel=1e-6)
+        assert not np.allclose(direction.abs(), given.abs())
 
     def test_the_numbers_are_gaussian_and_the_directions_independent(self):
         model = factories.made(lambda: nn.Linear(300, 211))
@@ -281,6 +287,55 @@ class TestPlane:
             plane.project({"w": torch.ones(5)})
         with pytest.raises(StateError, match="checkpoint 0 of the run"):
             plane.project(nv.Run.from_states([{"v": torch.ones(2)}]))
+
+
+class TestAnyTwoDirections:
+    def test_differences_to_other_states_put_these_at_1(self, walk):
+        center, one, two = walk[4], walk[0], walk[2]
+        plane = nv.Plane(center, [{name: other[name] - center[name] for name in center} for other in (one, two)])
+        assert plane.coordinates(one) == pytest.approx((1, 0), abs=1e-6)
+        assert plane.coordinates(two) == pytest.approx((0, 1), abs=1e-6)
+        assert plane.off_plane(two) < 1e-6
+        assert abs(plane.cosine) > 0.1  # oblique, and said to be
+        assert f"cosine {plane.cosine:.2g}" in repr(plane)
+        assert plane.numbers()["cosine"] == plane.cosine
+        assert factories.same(plane.state_at(0, 0), center)
+
+    def test_a_model_is_a_centre_and_tells_what_is_a_buffer(self):
+        model = factories.made(factories.Counting)  # with a float buffer, which the names of a bare state do not tell
+        state = dict(model.state_dict())
+        other = factories.states(model, 2)[-1]
+        directions = [{name: other[name] * 1.0 - state[name] * 1.0 for name in state}, {"fc.weight": torch.ones(3, 35)}]
+        assert nv.Plane(state, directions).moved == ("scale", "fc.weight", "fc.bias")
+        for plane in (nv.Plane(model, directions), nv.Plane(state, directions, model=model)):
+            assert plane.moved == ("fc.weight", "fc.bias")
+            assert plane.digest == nv.Plane(model, directions).digest
+            surface = nv.measure_surface(nv.Evaluator(model, factories.images(), device="cpu"), plane, resolution=(7, 5))
+            assert surface.loss.shape == (5, 7)
+        with pytest.raises(ValueError, match="model: only beside a bare state"):
+            nv.Plane(model, directions, model=model)
+
+    def test_a_gradient_is_a_direction(self, model, walk, evaluator):
+        slope = evaluator.differentiate(walk[4]).gradient()
+        plane = nv.Plane(walk[4], [slope, {"fc1.weight": torch.eye(6, 32)}], model=model)
+        surface = nv.measure_surface(evaluator, plane, x=[-1e-3, 0, 1e-3], y=[0, 1], scope="fc2.*")
+        square = sum(float(slope[name].norm() ** 2) for name in ("fc2.weight", "fc2.bias"))
+        assert (surface.loss[0, 2] - surface.loss[0, 0]) / 2e-3 == pytest.approx(square, rel=1e-3)
+
+    def test_names_of_tied_and_wrapped_weights_are_understood_and_others_refused(self, model, walk):
+        tied = factories.made(factories.Tied)
+        two = {"mix.weight": torch.ones(5, 5)}
+        by_alias = nv.Plane(tied, [{"decoder.weight": torch.ones(11, 5)}, two])
+        assert by_alias.digest == nv.Plane(tied, [{"embedding.weight": torch.ones(11, 5)}, two]).digest
+        wrapped = [{f"module.fc1.{kind}": torch.ones_like(walk[0][f"fc1.{kind}"])} for kind in ("weight", "bias")]
+        assert nv.Plane(walk[0], wrapped).moved == ("fc1.weight", "fc1.bias")
+        one = {"fc1.weight": torch.ones(6, 32)}
+        with pytest.raises(
+            PlaneError, match=r"directions: 'fc1\.weigth' is no weight of the centre, whose parameters are conv1\.weight"
+        ):
+            nv.Plane(model, [one, {"fc1.weigth": torch.ones(6, 32)}])
+        with pytest.raises(PlaneError, match="directions: mappings of parameter names to tensors, received a Tensor"):
+            nv.Plane(model, [one, torch.ones(6, 32)])
 
 
 class TestThreePoints:

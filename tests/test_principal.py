@@ -141,6 +141,7 @@ class TestPlane:
         rows = np.cumsum(rng.normal(size=(100, 4000)), axis=0)
         plane = nv.pca_plane(flat(rows, (50, 60)))
         assert plane.random_walk[:2] == pytest.approx([0.6079, 0.1520], abs=1e-4)
+        assert plane.explained[0] == pytest.approx(0.608, abs=0.02)
         assert plane.spectrum[:4] == pytest.approx(plane.random_walk[:4], rel=0.1)
         # and its coordinates are cosines: evidence of nothing
         xy = plane.project(flat(rows, (50, 60))).xy

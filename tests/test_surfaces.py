@@ -89,7 +89,8 @@ class TestValues:
 
     @pytest.mark.parametrize("resolution", [3, (7, 5), (4, 6)])
     def test_the_centre_is_a_cell_and_its_loss_the_measured_one_bit_for_bit(self, final, plane, walk, run, resolution):
-        for made in (plane, nv.pca_plane(run), nv.three_point_plane(walk[0], walk[2], walk[4])):
+        hessian = nv.hessian_plane(final, max_products=8)
+        for made in (plane, nv.pca_plane(run), nv.three_point_plane(walk[0], walk[2], walk[4]), hessian):
             got = nv.measure_surface(final, made, resolution=resolution)
             width, height = (resolution, resolution) if isinstance(resolution, int) else resolution
             assert got.loss.shape == (height, width) == (len(got.y), len(got.x))
@@ -174,7 +175,7 @@ class TestBatchNorm:
         model.load_state_dict(walk[0])
         twin = copy.deepcopy(model)
         with torch.no_grad():
-            scale = torch.tensor([0.5, 3.0, 10.0])[:, None, None, None]
+            scale = torch.tensor([0.2, 3.0, 10.0])[:, None, None, None]
             twin.conv1.weight.mul_(scale)
             twin.conv1.bias.mul_(scale.reshape(-1))
             for net in (model, twin):
@@ -185,6 +186,22 @@ class TestBatchNorm:
             return nv.measure_surface(evaluator, nv.random_plane(net, **options), x=X, y=Y).loss
 
         assert surface(model) == pytest.approx(surface(twin), rel=1e-3)
+        assert not np.allclose(surface(model, normalize=None), surface(twin, normalize=None), rtol=0.02)
+
+    def test_layers_of_another_scale_without_batchnorm_too(self):
+        """ReLU is homogeneous: twice a layer's weights and half of the next one's are the same function."""
+        model = factories.made(lambda: factories.ConvNet(norm=False, bias=False))
+        twin = copy.deepcopy(model)
+        with torch.no_grad():
+            for layer, scale in (("conv1", 5.0), ("conv2", 0.5), ("fc1", 0.2), ("fc2", 2.0)):
+                twin.get_submodule(layer).weight.mul_(scale)
+
+        def surface(net, **options):
+            evaluator = nv.Evaluator(net, factories.images(), device="cpu", batch_size=57)
+            return nv.measure_surface(evaluator, nv.random_plane(net, **options), x=X, y=Y).loss
+
+        for normalize in ("filter", "layer"):
+            assert surface(model, normalize=normalize) == pytest.approx(surface(twin, normalize=normalize), rel=1e-4)
         assert not np.allclose(surface(model, normalize=None), surface(twin, normalize=None), rtol=0.02)
 
     def test_interpolated_statistics_of_directions_do_not_exist(self, model, data, plane):

@@ -9,7 +9,7 @@ import hashlib
 import random
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -187,15 +187,20 @@ def stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray
 
 def move(batch: Any, device: torch.device) -> Any:
     """Return a batch with its tensors on the device; dictionaries, lists and tuples keep their type."""
+    return convert(batch, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def convert(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return a batch with each of its tensors changed; dictionaries, lists and tuples keep their type."""
     if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
+        return change(batch)
     if isinstance(batch, Mapping):
-        moved = {key: move(value, device) for key, value in batch.items()}
-        return moved if type(batch) is dict else type(batch)(moved)  # type: ignore[call-arg]
+        changed = {key: convert(value, change) for key, value in batch.items()}
+        return changed if type(batch) is dict else type(batch)(changed)  # type: ignore[call-arg]
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(move(value, device) for value in batch))
+        return type(batch)(*(convert(value, change) for value in batch))
     if isinstance(batch, (list, tuple)):
-        return type(batch)(move(value, device) for value in batch)
+        return type(batch)(convert(value, change) for value in batch)
     return batch
 
 

@@ -9,15 +9,14 @@ import hashlib
 import math
 import operator
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .plane import Plane, PlaneError
+from .plane import Plane, PlaneError, parts_of
 from .scope import Scope
-from .states import Layout, State, StateError, plain_names, snapshot, unwrap
+from .states import Layout, State, StateError, plain_names
 
 NORMALIZATIONS = ("filter", "layer", None)
 MARGIN = 0.2  # of what a plane is to show, on each side
@@ -40,12 +39,14 @@ def random_plane(
     normalize : {"filter", "layer", None}
         "filter": each filter of a direction gets the length of the centre's filter, ``d_i <- d_i |w_i| / |d_i|`` (Li et al.,
         2018). A filter is what makes one output: a row of a linear layer, an output channel of a convolution, one token's
-        row of an embedding. "layer": the same for whole tensors. None: standard normal numbers as they are drawn.
+        row of an embedding, one number of a query, key or value of an attention layer. "layer": the same for whole tensors.
+        None: standard normal numbers as they are drawn.
     seed : int
         Of private generators, one for each direction and tensor: the same names and shapes give the same directions, in
         whatever order a state holds them, and the global random state is not touched.
     ignore_1d : bool
-        True: biases and the parameters of normalisation layers do not move. False: each counts as one filter.
+        True: biases, the parameters of normalisation layers and the magnitudes of a weight norm (one number a filter, whatever
+        their shape) do not move. False: each of these tensors counts as one filter.
     model : Module, optional
         Whose weights a bare state holds. Names and shapes cannot tell that the filters of a transposed convolution lie along
         its second dimension, which tensors are buffers, and which parameters are frozen. With a model, frozen parameters
@@ -74,10 +75,10 @@ def random_plane(
         seed = operator.index(seed)
     except TypeError:
         raise ValueError(f"seed: a whole number, received {seed!r}") from None
-    module, layout, state = _parts(center, model)
+    module, layout, state = parts_of(center, model)
     frozen = [] if module is None else [name for name, p in module.named_parameters() if not p.requires_grad]
     floating = Scope.parse(None, layout).tensors
-    moving = [name for name in floating if name not in frozen and state[name].numel() and (state[name].dim() > 1 or not ignore_1d)]
+    moving = [name for name in floating if name not in frozen and state[name].numel() and not (ignore_1d and _flat(state, name))]
     if not moving:
         some = [name for name in floating if name not in frozen]
         why = "its parameters have one dimension each: pass ignore_1d=False" if some else "all of its parameters are frozen"
@@ -90,7 +91,8 @@ def random_plane(
         zero = 0
         for name in moving:
             drawn = _normal(state[name], seed, which, _hashed(name, layout))
-            direction[name], zeros = _normalized(drawn, state[name], normalize, groups[name])
+            scale = "layer" if normalize and _flat(state, name) else normalize
+            direction[name], zeros = _normalized(drawn, state[name], scale, groups[name])
             zero += zeros
         directions.append(direction)
     about = {"normalize": normalize, "seed": seed, "ignore_1d": bool(ignore_1d), "zero_filters": zero, "frozen": len(frozen)}
@@ -161,19 +163,6 @@ def covering(points: np.ndarray) -> tuple[float, float, float, float]:
     return float(x0), float(x1), float(y0), float(y1)
 
 
-def _parts(center: Any, model: nn.Module | None) -> tuple[nn.Module | None, Layout, State]:
-    """Return the model if there is one, the layout, and the state of a centre."""
-    if isinstance(center, nn.Module):
-        if model is not None:
-            raise ValueError("model: only beside a bare state; the center is a model already")
-        return unwrap(center), Layout.of(center), snapshot(center)
-    if model is not None and not isinstance(model, nn.Module):
-        raise TypeError(f"model: a torch.nn.Module, received a {type(model).__name__}")
-    state = plain_names(center) if isinstance(center, Mapping) else center
-    layout = Layout.of_state(state) if model is None else Layout.of(model)
-    return None if model is None else unwrap(model), layout, layout.check(state, "center")
-
-
 def _hashed(name: str, layout: Layout) -> str:
     # which name of a tied weight counts depends on the order of the names; the first in the alphabet does not
     return min([name, *(alias for alias, own in layout.aliases.items() if own == name)])
@@ -186,6 +175,12 @@ def _normal(like: Tensor, seed: int, which: int, name: str) -> Tensor:
     shape = (*like.shape, 2) if like.is_complex() else like.shape
     drawn = torch.randn(shape, generator=generator, dtype=torch.float64)
     return torch.view_as_complex(drawn) if like.is_complex() else drawn
+
+
+def _flat(state: State, name: str) -> bool:
+    """Whether a tensor has one number for each filter, which only could be turned round."""
+    magnitudes = ".parametrizations." in name and name.endswith(".original0") and f"{name[:-1]}1" in state
+    return state[name].dim() < 2 or (magnitudes and state[name].numel() == max(state[name].shape))
 
 
 def _transposed_groups(module: nn.Module | None, name: str) -> int:
@@ -207,7 +202,7 @@ def _normalized(drawn: Tensor, center: Tensor, normalize: str | None, groups: in
     if normalize is None:
         return drawn.to(dtype), 0
     # as (groups, what is summed, filters, what is summed); a transposed kernel is (inputs, outputs of a group, ...)
-    if normalize == "layer" or center.dim() < 2:
+    if normalize == "layer":
         shape: tuple[int, ...] = (1, 1, 1, -1)
     elif groups:
         shape = (groups, center.shape[0] // groups, center.shape[1], -1)

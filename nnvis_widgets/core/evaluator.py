@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..results import Measurement
 from .batchnorm import BatchNorm, calibration_of
 from .calling import Forward
+from .curvature import Curvature
 from .data import Samples
 from .executors import Crew
 from .family import Families, WeightFamily
@@ -221,6 +222,11 @@ class Evaluator:
             Places in the evaluator's order, 0 to n - 1: those of the arrays of an `Inspection`.
         """
         return self._samples.inputs(positions)
+
+    def differentiate(self, state: State | None = None, *, scope: Any = None, samples: int | None = None) -> Curvature:
+        """Return gradient and Hessian-vector products of the mean loss over the first `samples` (default: all) at a state."""
+        state = self.layout.check(snapshot(self.model) if state is None else state, "state")
+        return Curvature(self._replica, self._scorer, self._samples, state, Scope.parse(scope, self.layout), samples)
 
     def family(self, scope: Any, anchors: Sequence[State], background: State) -> WeightFamily:
         """Return the family of this model's weights that is affine in `anchors` inside the scope."""

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..results import Trajectory
 from .family import WeightFamily
 from .scope import Scope
-from .states import Layout, RunLike, State, StateError, check_run, copied, digest
+from .states import Layout, RunLike, State, StateError, check_run, copied, digest, named_like, plain_names, snapshot, unwrap
 
 PARALLEL = 1e-10  # of sin^2 between the directions: below it coordinates are noise
 
@@ -29,17 +29,21 @@ class PlaneError(ValueError):
 class Plane:
     """The weights ``theta(x, y) = center + x * directions[0] + y * directions[1]``.
 
-    Made by `random_plane`, `pca_plane` and `three_point_plane`. It holds copies: what becomes of the model or the states that
-    it was made from changes nothing. Buffers are those of the centre at every point, or follow an evaluator's policy.
+    Made by `random_plane`, `pca_plane`, `three_point_plane` and `hessian_plane`, or from any two directions. It holds copies:
+    what becomes of the model or the states that it was made from changes nothing. Buffers are those of the centre at every
+    point, or follow an evaluator's policy.
 
     Parameters
     ----------
-    center : State
+    center : State or Module
     directions : sequence of two mappings of str to Tensor
-        Parameters that are not named do not move.
+        Parameters that are not named do not move, and buffers never do. A direction is a difference of weights: towards
+        another state it is ``{name: other[name] - center[name] for name in center}``, and ``x = 1`` is then that state.
+    model : Module, optional
+        Whose weights a bare state holds: tells parameters from buffers where names do not.
     kind : str
     layout : Layout, optional
-        What is a parameter; default: as far as it can be known from the names of a bare state.
+        The same, of a model that is not at hand.
     extent : tuple of four floats, optional
         x from, x to, y from, y to: what a surface should cover.
     explained, spectrum : ndarray, optional
@@ -56,6 +60,19 @@ class Plane:
 
     Examples
     --------
+    Towards another run's final state, and down the gradient:
+
+    >>> model = torch.nn.Linear(2, 1)
+    >>> here = model.state_dict()
+    >>> other = {"weight": torch.tensor([[3.0, 4.0]]), "bias": torch.tensor([5.0])}
+    >>> evaluator = Evaluator(model, (torch.ones(4, 2), torch.zeros(4, 1)), loss=torch.nn.functional.mse_loss, device="cpu")
+    >>> towards = {name: other[name] - here[name] for name in here}
+    >>> plane = Plane(model, [towards, evaluator.differentiate(here).gradient()])
+    >>> [round(coordinate, 3) + 0.0 for coordinate in plane.coordinates(other)]
+    [1.0, 0.0]
+
+    Coordinates are those of the nearest point, by least squares, also where directions are oblique:
+
     >>> plane = Plane({"w": torch.zeros(3)}, [{"w": torch.tensor([1.0, 0, 0])}, {"w": torch.tensor([1.0, 2.0, 0])}])
     >>> plane.coordinates({"w": torch.tensor([1.5, 1.0, 7.0])})
     (1.0, 0.5)
@@ -63,9 +80,10 @@ class Plane:
 
     def __init__(
         self,
-        center: State,
+        center: State | nn.Module,
         directions: Sequence[Mapping[str, Tensor]],
         *,
+        model: nn.Module | None = None,
         kind: str = "custom",
         layout: Layout | None = None,
         extent: tuple[float, float, float, float] = (-1.0, 1.0, -1.0, 1.0),
@@ -79,14 +97,15 @@ class Plane:
         if not (extent[0] < 0 < extent[1] and extent[2] < 0 < extent[3]):
             raise PlaneError(f"extent: x from, x to, y from, y to, with the centre 0 between them; received {extent}")
         self.kind, self.extent, self.about = kind, tuple(float(edge) for edge in extent), dict(about or {})
-        self.layout = layout or Layout.of_state(center)
+        _, known, state = parts_of(center, model)
+        self.layout = layout or known
         self.explained, self.spectrum, self._scores = explained, spectrum, scores
-        self._center = copied(self.layout.check(center, "center"), "cpu")
+        self._center = copied(self.layout.check(state, "center"), "cpu")
         self._names = list(Scope.parse(None, self.layout).tensors)
         for name in self._names:
             if not torch.isfinite(self._center[name]).all():
                 raise StateError(f"center: {name!r} holds NaN or infinity; a plane through a diverged model is not defined")
-        first, second = ({name: self._fitted(name, direction) for name in self._names} for direction in directions)
+        first, second = (self._fitted(direction) for direction in directions)
         self._directions = first, second
         self._gram = np.array([[self._inner(one, other) for one in self._directions] for other in self._directions])
         product = self._gram[0, 0] * self._gram[1, 1]
@@ -96,14 +115,29 @@ class Plane:
             what = "one of them is zero" if not product else f"they are parallel (cosine {self.cosine:.12f})"
             raise PlaneError(f"directions: two that span a plane; {what}")
 
-    def _fitted(self, name: str, direction: Mapping[str, Tensor]) -> Tensor:
-        like = self._center[name]
-        dtype = torch.promote_types(like.dtype, torch.float32)
-        if name not in direction:
-            return torch.zeros(like.shape, dtype=dtype)
-        if direction[name].shape != like.shape:
-            raise PlaneError(f"directions: {name!r} has shape {tuple(direction[name].shape)}, the centre's {tuple(like.shape)}")
-        return direction[name].detach().to("cpu", dtype, copy=True)
+    def _fitted(self, direction: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return a direction as every parameter that can be interpolated, zero where it is not named."""
+        if not isinstance(direction, Mapping):
+            raise PlaneError(f"directions: mappings of parameter names to tensors, received a {type(direction).__name__}")
+        known = [*self.layout.shapes, *self.layout.buffers, *self.layout.aliases]
+        named = named_like(direction, known)
+        unknown = sorted(named.keys() - set(known))
+        if unknown:
+            raise PlaneError(
+                f"directions: {unknown[0]!r} is no weight of the centre, whose parameters are {', '.join(self._names)}"
+            )
+        for alias, name in self.layout.aliases.items():
+            if alias in named:
+                named.setdefault(name, named[alias])
+        fitted = {}
+        for name in self._names:
+            like = self._center[name]
+            dtype = torch.promote_types(like.dtype, torch.float32)
+            given = named.get(name)
+            if given is not None and given.shape != like.shape:
+                raise PlaneError(f"directions: {name!r} has shape {tuple(given.shape)}, the centre's {tuple(like.shape)}")
+            fitted[name] = torch.zeros(like.shape, dtype=dtype) if given is None else given.detach().to("cpu", dtype, copy=True)
+        return fitted
 
     @property
     def center(self) -> dict[str, Tensor]:
@@ -143,7 +177,10 @@ class Plane:
 
     def __repr__(self) -> str:
         share = "" if self.explained is None else f", explains {self.explained[0]:.1%} + {self.explained[1]:.1%}"
-        return f"Plane({self.kind}: {self.layout.count(self.moved)} weights move, cosine {self.cosine:.2g}{share})"
+        pairs = zip(self.about.get("eigenvalues", ()), self.about.get("residuals", ()), strict=True)
+        curves = " and ".join(f"{value:.3g} ± {residual:.1g}" for value, residual in pairs)
+        curves = f", curvature {curves}" if curves else ""
+        return f"Plane({self.kind}: {self.layout.count(self.moved)} weights move, cosine {self.cosine:.2g}{share}{curves})"
 
     def numbers(self) -> dict[str, Any]:
         """Return what describes the plane in a result, as JSON can hold it."""
@@ -230,6 +267,19 @@ class Plane:
 
     def _inner(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
         return sum(float(_real(one[name]) @ _real(other[name])) for name in self._names)
+
+
+def parts_of(center: Any, model: nn.Module | None) -> tuple[nn.Module | None, Layout, State]:
+    """Return the unwrapped model if there is one, the layout, and the state of a centre."""
+    if isinstance(center, nn.Module):
+        if model is not None:
+            raise ValueError("model: only beside a bare state; the center is a model already")
+        return unwrap(center), Layout.of(center), snapshot(center)
+    if model is not None and not isinstance(model, nn.Module):
+        raise TypeError(f"model: a torch.nn.Module, received a {type(model).__name__}")
+    state = plain_names(center) if isinstance(center, Mapping) else center
+    layout = Layout.of_state(state) if model is None else Layout.of(model)
+    return None if model is None else unwrap(model), layout, layout.check(state, "center")
 
 
 def _real(tensor: Tensor) -> Tensor:

@@ -54,14 +54,12 @@ class Scorer:
 
     def __call__(self, output: Any, target: Any, n: int) -> list[Tensor]:
         """Return the loss and the metrics, each of shape (n,) or scalar."""
-        values = []
-        for name, score in zip(self.names, (self._loss, *self.metrics.values()), strict=True):
-            value = score(output, target)
-            if not isinstance(value, Tensor) or value.shape not in ((n,), ()):
-                shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                raise ValueError(f"{name}: expected one value per sample, shape ({n},), or a scalar mean; received {shape}")
-            values.append(value.detach())
-        return values
+        scores = zip(self.names, (self._loss, *self.metrics.values()), strict=True)
+        return [_scored(name, score, output, target, n).detach() for name, score in scores]
+
+    def loss(self, output: Any, target: Any, n: int) -> Tensor:
+        """Return the loss alone, shape (n,) or scalar, with its graph where gradients are recorded."""
+        return _scored("loss", self._loss, output, target, n)
 
     def weights(self, target: Any) -> Tensor | None:
         """Return the weight of each sample's loss, shape (n,): 0 for an ignored label; None where all count alike."""
@@ -107,6 +105,14 @@ def _cross_entropy(output: Tensor, target: Tensor) -> Tensor:
     # half precision keeps three digits of a loss; the outputs hold more than that
     output = output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
     return _rows(F.cross_entropy(output, target.long(), reduction="none"))
+
+
+def _scored(name: str, score: Score, output: Any, target: Any, n: int) -> Tensor:
+    value = score(output, target)
+    if not isinstance(value, Tensor) or value.shape not in ((n,), ()):
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"{name}: expected one value per sample, shape ({n},), or a scalar mean; received {shape}")
+    return value
 
 
 def _rows(values: Tensor) -> Tensor:
@@ -234,7 +240,8 @@ def _without_reduction(loss: Score) -> Score | None:
         weighted = getattr(loss, "weight", None) is not None and not isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss))
         if getattr(loss, "reduction", None) not in ("mean", "sum") or weighted:
             return None
-        twin = copy.deepcopy(loss)
+        with torch.inference_mode(False):  # class weights that were made in it could not be differentiated with
+            twin = copy.deepcopy(loss)
         twin.reduction = "none"  # type: ignore[assignment]
         return twin
     try:

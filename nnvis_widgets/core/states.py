@@ -224,7 +224,7 @@ class Layout:
         if not isinstance(state, Mapping):
             raise StateError(f"{what}: a state, such as model.state_dict(); received a {type(state).__name__}")
         expected = {**self.shapes, **self.buffers}
-        state = _named_like(state, [*expected, *self.aliases])
+        state = named_like(state, [*expected, *self.aliases])
         for alias, name in self.aliases.items():
             if alias in state and not _equal(state.setdefault(name, state[alias]), state[alias]):
                 raise StateError(
@@ -252,7 +252,7 @@ class Layout:
         return state
 
 
-def _named_like(state: State, names: Sequence[str]) -> dict[str, Tensor]:
+def named_like(state: State, names: Sequence[str]) -> dict[str, Tensor]:
     """Return the state's tensors with the prefixes of wrappers that `names` have, in place of those that it has."""
     named = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     if named.keys() <= set(names):

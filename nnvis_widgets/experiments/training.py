@@ -19,7 +19,7 @@ from ..results import PathResult
 from .shared import SAMPLE_BYTES, answer, arrays, check_evaluator, sample_losses
 
 
-def iter_training(evaluator: Evaluator, run: RunLike) -> Iterator[PathResult]:
+def iter_training(evaluator: Evaluator, run: RunLike, *, samples: int | None = None) -> Iterator[PathResult]:
     """Yield partial results of `measure_training`: checkpoint by checkpoint, those to come NaN."""
     check_evaluator(evaluator)
     anchors = _Checkpoints(evaluator, check_run(run))
@@ -31,7 +31,8 @@ def iter_training(evaluator: Evaluator, run: RunLike) -> Iterator[PathResult]:
 
     def results() -> Iterator[PathResult]:
         provenance = None
-        for sweep in evaluator.sweep(family, np.eye(len(run)), reference=len(run) - 1, policy="stored", keep=SAMPLE_BYTES):
+        rows, last_row = np.eye(len(run)), len(run) - 1
+        for sweep in evaluator.sweep(family, rows, reference=last_row, policy="stored", keep=SAMPLE_BYTES, samples=samples):
             provenance = provenance or evaluator.provenance(family, sweep, policy="stored")
             values = arrays(sweep, slice(None))
             partly = sweep.tallies["loss"].batches < sweep.batches
@@ -56,7 +57,7 @@ def iter_training(evaluator: Evaluator, run: RunLike) -> Iterator[PathResult]:
     return results()
 
 
-def measure_training(evaluator: Evaluator, run: RunLike) -> PathResult:
+def measure_training(evaluator: Evaluator, run: RunLike, *, samples: int | None = None) -> PathResult:
     """Return loss and metrics of every recorded checkpoint on the evaluator's own samples, each with its own buffers.
 
     Parameters
@@ -64,13 +65,15 @@ def measure_training(evaluator: Evaluator, run: RunLike) -> PathResult:
     evaluator : Evaluator
     run : Run
         Checkpoints are read one by one.
+    samples : int, optional
+        Measure on the first batches that hold at least so many of the evaluator's samples. Default: all.
 
     Returns
     -------
     PathResult
         Of kind "training": ``epochs``, and ``alphas`` = share of the epochs that had passed.
     """
-    return answer(iter_training(evaluator, run))
+    return answer(iter_training(evaluator, run, samples=samples))
 
 
 class _Checkpoints(Sequence):
