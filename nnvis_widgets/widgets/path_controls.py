@@ -6,17 +6,14 @@ May import: core.scope, views, ipywidgets.
 from __future__ import annotations
 
 import asyncio
-import base64
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 import traitlets
 
 from ..core.scope import Scope, movable_layers
-from ..results import ResultSet, load
+from .parts import Files, button, check, dropdown, title, toggle, wide
 from .path_sliders import AlphaSlider, RangeSlider
 from .weight_picker import WeightPicker
 
@@ -46,8 +43,9 @@ class PathControls:
             return
         self.toolbar = self._choices()
         self.picker = WeightPicker(explorer)
+        self.files = Files(explorer, "nnvis_path", explorer.open_result)
         self.panel = widgets.VBox(
-            [*self._what(), self.picker, *self._path(), self._display(), self._files()],
+            [*self._what(), self.picker, *self._path(), self._display(), self.files],
             layout=widgets.Layout(flex="0 1 330px", min_width="290px", margin="0 12px 0 0"),
         )
         self.panel.add_class("nnvis-panel")
@@ -58,21 +56,21 @@ class PathControls:
 
     def _choices(self) -> widgets.Box:
         explorer = self._explorer
-        self.level = _toggle([("Model", "model"), ("Layer", "layer"), ("Parameter", "parameter")], "nnvis-level")
+        self.level = toggle([("Model", "model"), ("Layer", "layer"), ("Parameter", "parameter")], "nnvis-level")
         traitlets.link((explorer, "level"), (self.level, "value"))
-        self.view = _toggle([("This path", "path"), ("All layers", "layers"), ("Many weights", "weights")], "nnvis-view")
+        self.view = toggle([("This path", "path"), ("All layers", "layers"), ("Many weights", "weights")], "nnvis-view")
         traitlets.link((explorer, "view"), (self.view, "value"))
-        self.kind = _toggle([("Linear", "linear"), ("Quadratic", "quadratic"), ("Both", "both")], "nnvis-kind")
+        self.kind = toggle([("Linear", "linear"), ("Quadratic", "quadratic"), ("Both", "both")], "nnvis-kind")
         traitlets.link((explorer, "kind"), (self.kind, "value"))
         toolbar = widgets.Box([self.level, self.view, self.kind], layout=widgets.Layout(flex_flow="row wrap", width="100%"))
         return toolbar.add_class("nnvis-toolbar")
 
     def _what(self) -> list[widgets.Widget]:
-        self.search = widgets.Text(placeholder="search layers and tensors", layout=_wide()).add_class("nnvis-search")
-        self.layers = widgets.Select(rows=8, layout=_wide()).add_class("nnvis-layers")
+        self.search = widgets.Text(placeholder="search layers and tensors", layout=wide()).add_class("nnvis-search")
+        self.layers = widgets.Select(rows=8, layout=wide()).add_class("nnvis-layers")
         self.search.observe(lambda _change: self._list_layers(), "value")
         self.layers.observe(self._choose_layer, "value")
-        self._list_title = _title("Layers: weights, distance, relative")
+        self._list_title = title("Layers: weights, distance, relative")
         return [self._list_title, self.search, self.layers]
 
     def _rows(self) -> list[tuple[str, str]]:
@@ -155,27 +153,27 @@ class PathControls:
         self.ends = {}
         for name in ("start", "mid", "end"):
             self.ends[name] = widgets.Dropdown(
-                options=epochs, description=name, layout=_wide(), style={"description_width": "40px"}
+                options=epochs, description=name, layout=wide(), style={"description_width": "40px"}
             ).add_class(f"nnvis-{name}")
             traitlets.link((explorer, name), (self.ends[name], "value"))
-        self.knot = _dropdown([("mid drawn at 0.5", "half"), ("mid drawn at its epoch", "epoch")], "nnvis-knot")
+        self.knot = dropdown([("mid drawn at 0.5", "half"), ("mid drawn at its epoch", "epoch")], "nnvis-knot")
         traitlets.link((explorer, "knot"), (self.knot, "value"))
-        self.background = _dropdown(
+        self.background = dropdown(
             [("rest of the model: end", "final"), ("rest of the model: start", "initial")], "nnvis-background"
         )
         traitlets.link((explorer, "background"), (self.background, "value"))
         self.range = RangeSlider(explorer)
         self.points = widgets.BoundedIntText(
-            min=2, max=1001, description="points", layout=_wide(), style={"description_width": "40px"}
+            min=2, max=1001, description="points", layout=wide(), style={"description_width": "40px"}
         )
         self.points.add_class("nnvis-points")
         traitlets.link((explorer, "points"), (self.points, "value"))
-        self.split = _dropdown([(f"data: {name} (n = {one.n})", name) for name, one in study.evaluators.items()], "nnvis-split")
+        self.split = dropdown([(f"data: {name} (n = {one.n})", name) for name, one in study.evaluators.items()], "nnvis-split")
         traitlets.link((explorer, "split"), (self.split, "value"))
         self.points.layout.flex = self.knot.layout.flex = "1 1 0"
-        half = widgets.HBox([self.points, self.knot], layout=_wide())
-        three = widgets.VBox(list(self.ends.values()), layout=_wide())
-        return [_title("Path"), three, self.range, half, self.background, self.split]
+        half = widgets.HBox([self.points, self.knot], layout=wide())
+        three = widgets.VBox(list(self.ends.values()), layout=wide())
+        return [title("Path"), three, self.range, half, self.background, self.split]
 
     # ---- what is seen
 
@@ -185,9 +183,9 @@ class PathControls:
         self.zoom = widgets.ToggleButton(description="Zoom", icon="search-plus", layout=widgets.Layout(width="90px"),
                                          tooltip="drag the plots, zoom with the wheel").add_class("nnvis-zoom")  # fmt: skip
         self.zoom.observe(lambda change: explorer.zoom(change.new), "value")
-        reset = _button("Reset", "home", explorer.reset_zoom, "nnvis-reset")
-        pin = _button("Pin", "thumb-tack", explorer.pin, "nnvis-pin")
-        unpin = _button("Unpin", "eraser", explorer.unpin, "nnvis-unpin")
+        reset = button("Reset", "home", explorer.reset_zoom, "nnvis-reset")
+        pin = button("Pin", "thumb-tack", explorer.pin, "nnvis-pin")
+        unpin = button("Unpin", "eraser", explorer.unpin, "nnvis-unpin")
         return widgets.HBox(
             [self.alpha, self.zoom, reset, pin, unpin],
             layout=widgets.Layout(flex_flow="row wrap", align_items="center", width="100%"),
@@ -195,68 +193,22 @@ class PathControls:
 
     def _display(self) -> widgets.Widget:
         explorer = self._explorer
-        boxes = []
-        for name, label in (
-            ("log_loss", "log loss"),
-            ("band", "error band"),
-            ("training", "training curve"),
-            ("crossings", "crossings"),
-        ):
-            box = widgets.Checkbox(description=label, indent=False, layout=widgets.Layout(width="46%")).add_class(
-                f"nnvis-{name}-box"
-            )
-            traitlets.link((explorer, name), (box, "value"))
-            boxes.append(box)
-        self.count = widgets.BoundedIntText(min=1, max=200, description="weights in 'Many weights'", layout=_wide(),
+        labels = {"log_loss": "log loss", "band": "error band", "training": "training curve", "crossings": "crossings"}
+        boxes = [check(explorer, name, label) for name, label in labels.items()]
+        self.count = widgets.BoundedIntText(min=1, max=200, description="weights in 'Many weights'", layout=wide(),
                                             style={"description_width": "170px"}).add_class("nnvis-count")  # fmt: skip
         traitlets.link((explorer, "count"), (self.count, "value"))
         rows: list[widgets.Widget] = [
-            _title("Picture"),
+            title("Picture"),
             widgets.HBox(boxes, layout=widgets.Layout(flex_flow="row wrap")),
             self.count,
         ]
         metrics = [name for name in next(iter(explorer.study.evaluators.values())).quantities if name != "loss"]
         if len(metrics) > 1:
-            self.metric = _dropdown([(f"second plot: {name}", name) for name in metrics], "nnvis-metric-choice")
+            self.metric = dropdown([(f"second plot: {name}", name) for name in metrics], "nnvis-metric-choice")
             traitlets.link((explorer, "metric"), (self.metric, "value"))
             rows.append(self.metric)
-        return widgets.VBox(rows, layout=_wide())
-
-    # ---- files
-
-    def _files(self) -> widgets.Widget:
-        self.save = _button("Save", "download", self._offer, "nnvis-save")
-        self.open = widgets.FileUpload(accept=".safetensors", description="Open", layout=widgets.Layout(width="110px"))
-        self.open.add_class("nnvis-open").observe(self._opened, "value")
-        self.link = widgets.HTML().add_class("nnvis-download")
-        return widgets.VBox([widgets.HBox([self.save, self.open]), self.link])
-
-    def _offer(self) -> None:
-        """Offer the results as a download, for those who cannot reach the kernel's files."""
-        explorer = self._explorer
-        if not explorer.results:
-            self.link.value = "there is no result yet"
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "result.safetensors"
-            ResultSet(dict(explorer.results)).save(path)
-            content = path.read_bytes()
-        self.link.value = (
-            '<a class="nnvis-link" download="nnvis_path.safetensors" href="data:application/octet-stream;base64,'
-            f'{base64.b64encode(content).decode()}">download the result ({len(content) / 1024:.0f} kB)</a>'
-            '<br><span class="nnvis-small">in Python: explorer.save_result(path), nv.load(path)</span>'
-        )
-
-    def _opened(self, change: Any) -> None:
-        for upload in change.new:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "upload.safetensors"
-                path.write_bytes(bytes(upload["content"]))
-                try:
-                    self._explorer.open_result(load(path))
-                    self.link.value = ""
-                except (ValueError, TypeError) as error:
-                    self._explorer.status.say(error)
+        return widgets.VBox(rows, layout=wide())
 
     # ---- following the traits
 
@@ -270,27 +222,3 @@ class PathControls:
             for part in (self._list_title, self.search, self.layers):
                 part.layout.display = shown
             self.picker.follow()
-
-
-def _wide() -> widgets.Layout:
-    """A layout of its own for each widget: hiding one that is shared would hide them all."""
-    return widgets.Layout(width="auto", min_width="0")
-
-
-def _title(text: str) -> widgets.HTML:
-    return widgets.HTML(text).add_class("nnvis-title")
-
-
-def _toggle(options: list[tuple[str, str]], name: str) -> widgets.ToggleButtons:
-    layout = widgets.Layout(width="auto", margin="2px 18px 2px 0")
-    return widgets.ToggleButtons(options=options, style={"button_width": "auto"}, layout=layout).add_class(name)
-
-
-def _dropdown(options: list[tuple[str, str]], name: str) -> widgets.Dropdown:
-    return widgets.Dropdown(options=options, layout=_wide()).add_class(name)
-
-
-def _button(text: str, icon: str, act: Any, name: str) -> widgets.Button:
-    button = widgets.Button(description=text, icon=icon, layout=widgets.Layout(width="90px")).add_class(name)
-    button.on_click(lambda _button: act())
-    return button

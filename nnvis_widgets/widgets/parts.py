@@ -1,0 +1,101 @@
+"""Small widgets that the panels of all explorers are made of.
+
+May import: results, ipywidgets.
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+import traitlets
+
+from ..results import Result, load
+
+if TYPE_CHECKING:
+    from .base import Explorer
+
+
+def wide() -> widgets.Layout:
+    """Return a layout of its own for each widget: hiding one that is shared would hide them all."""
+    return widgets.Layout(width="auto", min_width="0")
+
+
+def title(text: str) -> widgets.HTML:
+    """Return the heading of a group of controls."""
+    return widgets.HTML(text).add_class("nnvis-title")
+
+
+def toggle(options: list[tuple[str, str]], name: str) -> widgets.ToggleButtons:
+    """Return buttons of which one is pressed; `name` is their style class."""
+    layout = widgets.Layout(width="auto", margin="2px 18px 2px 0")
+    return widgets.ToggleButtons(options=options, style={"button_width": "auto"}, layout=layout).add_class(name)
+
+
+def dropdown(options: list[tuple[str, Any]], name: str) -> widgets.Dropdown:
+    """Return a list of which one entry is chosen."""
+    return widgets.Dropdown(options=options, layout=wide()).add_class(name)
+
+
+def button(text: str, icon: str, act: Callable[[], Any], name: str) -> widgets.Button:
+    """Return a button that calls `act`."""
+    made = widgets.Button(description=text, icon=icon, layout=widgets.Layout(width="90px")).add_class(name)
+    made.on_click(lambda _button: act())
+    return made
+
+
+def check(explorer: Explorer, trait: str, label: str, width: str = "46%") -> widgets.Checkbox:
+    """Return a check box that is a hand on a trait."""
+    box = widgets.Checkbox(description=label, indent=False, layout=widgets.Layout(width=width))
+    traitlets.link((explorer, trait), (box, "value"))
+    return box.add_class(f"nnvis-{trait}-box")
+
+
+class Files(widgets.VBox):
+    """Save and Open, for those who cannot reach the kernel's files.
+
+    Parameters
+    ----------
+    explorer : Explorer
+    name : str
+        Of the file that is offered, without its ending.
+    open_result : callable
+        Gets the `Result` that an uploaded file holds.
+    """
+
+    def __init__(self, explorer: Explorer, name: str, open_result: Callable[[Result], None]):
+        self._explorer, self._name, self._open_result = explorer, name, open_result
+        save = button("Save", "download", self._offer, "nnvis-save")
+        upload = widgets.FileUpload(accept=".safetensors", description="Open", layout=widgets.Layout(width="110px"))
+        upload.add_class("nnvis-open").observe(self._opened, "value")
+        self._link = widgets.HTML().add_class("nnvis-download")
+        super().__init__([widgets.HBox([save, upload]), self._link])
+
+    def _offer(self) -> None:
+        if not self._explorer.results:
+            self._link.value = "there is no result yet"
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "result.safetensors"
+            self._explorer.save_result(path)
+            content = path.read_bytes()
+        self._link.value = (
+            f'<a class="nnvis-link" download="{self._name}.safetensors" href="data:application/octet-stream;base64,'
+            f'{base64.b64encode(content).decode()}">download the result ({len(content) / 1024:.0f} kB)</a>'
+            '<br><span class="nnvis-small">in Python: explorer.save_result(path), nv.load(path)</span>'
+        )
+
+    def _opened(self, change: Any) -> None:
+        for upload in change.new:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "upload.safetensors"
+                path.write_bytes(bytes(upload["content"]))
+                try:
+                    self._open_result(load(path))
+                    self._link.value = ""
+                except (ValueError, TypeError) as error:
+                    self._explorer.status.say(error)
