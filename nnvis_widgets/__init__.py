@@ -49,6 +49,7 @@ _HOMES = {
     "LeNet": "demo",
     "load_demo": "demo",
     "PathExplorer": "widgets.path_explorer",
+    "SurfaceExplorer": "widgets.surface_explorer",
 }
 
 __all__ = ["__version__", *_HOMES]

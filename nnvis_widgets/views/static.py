@@ -8,23 +8,25 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..results import PathResult, caption
+from ..results import PathResult, Result, SurfaceResult, caption
 
-
-def picture(results: Mapping[str, PathResult]) -> bytes | None:
-    """Return a PNG of the loss and of the first metric along every path, or None when there is nothing to draw."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+
+def picture(results: Mapping[str, Result]) -> bytes | None:
+    """Return a PNG of the loss and of the first metric, along every path or on the surface; None when there is nothing to draw."""
+    surface = results.get("surface")
+    if isinstance(surface, SurfaceResult):
+        return _surface_picture(surface) if surface.n.any() else None
     paths = {name: result for name, result in results.items() if isinstance(result, PathResult) and result.n}
     if not paths:
         return None
     metrics = dict.fromkeys(name for result in paths.values() for name in result.metrics)
     quantities = ["loss", *list(metrics)[:1]]
-    figure = Figure(figsize=(4.6 * len(quantities), 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(4.6 * len(quantities))
     for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
         for name, result in paths.items():
             if quantity in ("loss", *result.metrics):
@@ -37,6 +39,30 @@ def picture(results: Mapping[str, PathResult]) -> bytes | None:
     first = next(iter(paths.values()))
     label = ", ".join(list(scopes)[:3]) + (" ..." if len(scopes) > 3 else "")
     figure.suptitle(f"{label or 'training'}: {caption(first.provenance, first.n)}", fontsize="small")
+    return _png(figure)
+
+
+def _surface_picture(surface: SurfaceResult) -> bytes:
+    quantities = ["loss", *list(surface.metrics)[:1]]
+    figure = _figure(4.6 * len(quantities))
+    for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
+        surface.plot(axes, quantity)
+        axes.set_title(quantity, fontsize="medium")
+    kind = surface.plane.get("kind", "")
+    figure.suptitle(f"{kind} plane: {caption(surface.provenance, int(surface.n.max()))}", fontsize="small")
+    return _png(figure)
+
+
+def _figure(width: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90)
     return buffer.getvalue()
@@ -52,7 +78,7 @@ def static_bundle(png: bytes | None) -> dict[str, Any]:
     encoded = base64.b64encode(png).decode()
     hide = "<style>body:has(.nnvis) .nnvis-static { display: none }</style>"
     return {
-        "text/html": f'{hide}<img class="nnvis-static" alt="curves along the path" src="data:image/png;base64,{encoded}">',
+        "text/html": f'{hide}<img class="nnvis-static" alt="what the explorer showed" src="data:image/png;base64,{encoded}">',
         "image/png": encoded,
         "text/plain": "a static picture of the explorer",
     }

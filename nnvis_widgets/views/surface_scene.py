@@ -1,6 +1,6 @@
 """What a picture of a surface shows, in two or in three dimensions: values, colours, levels, trajectories, marked points.
 
-May import: results, numpy. Nothing here draws: the flat and the solid view take the same scene, so that they agree.
+May import: results, numpy, scipy. Nothing here draws: the flat and the solid view take the same scene, so that they agree.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from scipy.interpolate import griddata
 
 from ..results import SurfaceResult
 from ..results.surface import LOG_FROM
@@ -66,6 +67,8 @@ class SurfaceScene:
         Marked places: "A", "B".
     epoch : float, optional
         The tracks are drawn up to here; None draws them whole.
+    span : (float, float), optional
+        What the colours span, on the scale of the picture; default: `limits` of its own.
     """
 
     surface: SurfaceResult
@@ -77,6 +80,7 @@ class SurfaceScene:
     paths: Mapping[str, np.ndarray] = field(default_factory=dict)
     points: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     epoch: float | None = None
+    span: tuple[float, float] | None = None
 
     @cached_property
     def raw(self) -> np.ndarray:
@@ -114,6 +118,8 @@ class SurfaceScene:
     @cached_property
     def limits(self) -> tuple[float, float]:
         """The values that the colours span: from the lowest to the 98th percentile, on the scale of the picture."""
+        if self.span is not None:
+            return self.span
         values = np.where(np.isfinite(self.raw), self.raw, np.nan)
         if self.logarithmic:
             values = np.log10(values)
@@ -151,7 +157,7 @@ class SurfaceScene:
     def filled(self) -> np.ndarray:
         """Return `values` with the cells that have not been reached interpolated from those that have; for heights and colours.
 
-        On each coarse grid that is complete linear along rows, then along columns; cells that diverged stay NaN.
+        Linear between the nearest measured cells, that of the nearest one at the edges; cells that diverged stay NaN.
         """
         return filled(self.values, self.measured, self.surface.x, self.surface.y)
 
@@ -165,20 +171,28 @@ def filled(values: np.ndarray, measured: np.ndarray, x: np.ndarray, y: np.ndarra
 
     Examples
     --------
-    >>> grid = np.array([[0.0, np.nan, 4.0]])
-    >>> filled(grid, np.array([[True, False, True]]), np.array([0.0, 1.0, 2.0]), np.array([0.0]))
-    array([[0., 2., 4.]])
+    >>> grid = np.array([[0.0, np.nan, 4.0], [1.0, np.nan, 5.0]])
+    >>> filled(grid, np.isfinite(grid), np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0]))
+    array([[0., 2., 4.],
+           [1., 3., 5.]])
     """
     known = measured & np.isfinite(values)
     if known.all() or not known.any():
         return values
+    rows, columns = np.nonzero(known)
+    wanted = np.argwhere(~measured)
     answer = np.where(known, values, np.nan)
-    for axis_values, sweep in ((x, answer), (y, answer.T)):
-        for line in sweep:  # views into `answer`
-            here = np.isfinite(line)
-            if here.any() and not here.all():
-                line[~here] = np.interp(axis_values[~here], axis_values[here], line[here])
-    answer[measured & ~np.isfinite(values)] = np.nan
+    if not len(wanted):
+        return answer
+    there, places = np.stack([y[rows], x[columns]], axis=1), np.stack([y[wanted[:, 0]], x[wanted[:, 1]]], axis=1)
+    scale = np.maximum([np.ptp(y), np.ptp(x)], 1e-300)
+    between = np.full(len(wanted), np.nan)
+    if len(np.unique(rows)) > 1 and len(np.unique(columns)) > 1:
+        between = griddata(there / scale, values[known], places / scale, method="linear")
+    outside = np.isnan(between)
+    if outside.any():
+        between[outside] = griddata(there / scale, values[known], places[outside] / scale, method="nearest")
+    answer[~measured] = between
     return answer
 
 

@@ -36,6 +36,7 @@ _STYLE = """
 .nnvis .bqplot .axis path, .nnvis .bqplot .axis line { stroke: var(--jp-content-font-color3); }
 .nnvis .bqplot text { fill: var(--jp-content-font-color1); }
 .nnvis .bqplot .mainheading { font-size: 14px; }
+.nnvis .bqplot:focus { outline: none; }
 .nnvis .nnvis-stale { opacity: 0.4; }
 .nnvis .nnvis-curves:focus-visible { outline: 2px solid var(--jp-brand-color1); }
 .nnvis a.nnvis-link { color: var(--jp-content-link-color, #0072B2); text-decoration: underline; }

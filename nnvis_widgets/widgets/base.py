@@ -6,6 +6,7 @@ submitted unless the answer is known). There is no third kind.
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,6 @@ import ipywidgets as widgets
 from ..jobs import Debounce, Job, Step, Worker, stepwise
 from ..results import Result, ResultSet
 from ..views.static import picture, static_bundle
-from ..views.theme import style_sheet
 from .status import Status
 
 
@@ -51,7 +51,6 @@ class Explorer(widgets.VBox):
                     f"{type(self).__name__} has no setting {name!r}"
                     + (f"; did you mean {' or '.join(close)}?" if close else f"; settings: {', '.join(known)}")
                 )
-        self._style = style_sheet()
         self.status = Status(self.cancel)
         super().__init__()
         self.add_class("nnvis")
@@ -152,6 +151,14 @@ class Explorer(widgets.VBox):
 
     # ---- work
 
+    def _recompute_when_live(self) -> None:
+        """Begin at once where an event loop can carry the work; a script calls `compute`."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        self._recompute()
+
     def _recompute(self) -> None:
         if self._together:
             self._wanted = True
@@ -207,7 +214,7 @@ class Explorer(widgets.VBox):
         self._update_picture()
 
     def _cancelled(self) -> None:
-        self.status.idle("cancelled: the curves show what was measured, with its n")
+        self.status.idle("cancelled: the picture shows what was measured, with its n")
 
     def _fail(self, error: BaseException) -> None:
         self._worker.drop()
@@ -236,9 +243,9 @@ class Explorer(widgets.VBox):
 
 
 def _parts(widget: widgets.Widget, seen: set[int]) -> Iterator[widgets.Widget]:
-    """Yield every widget that hangs on this one: children, figures, marks, scales, axes, layouts, styles."""
-    for name in widget.keys:
-        value = getattr(widget, name)
+    """Yield every widget that hangs on this one: children, figures, marks, scales, axes, layouts, styles, and its `unshown`."""
+    values = [getattr(widget, name) for name in widget.keys]
+    for value in [*values, getattr(widget, "unshown", ())]:
         for one in value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else [value]:
             if isinstance(one, widgets.Widget) and id(one) not in seen:
                 seen.add(id(one))

@@ -55,6 +55,35 @@ def check(explorer: Explorer, trait: str, label: str, width: str = "46%") -> wid
     return box.add_class(f"nnvis-{trait}-box")
 
 
+def listed(explorer: Explorer, trait: str, control: widgets.Dropdown, words: str) -> None:
+    """Make a list a hand on a trait; a value of a script's that is not in it is added in these words.
+
+    None is an entry like any other, which a dropdown's own `value` cannot tell from nothing being chosen.
+    """
+
+    def follow(_change: Any = None) -> None:
+        value = getattr(explorer, trait)
+        entries = [entry for _, entry in control.options]
+        if value not in entries:
+            control.options = [*control.options, (words.format(value), value)]
+            entries.append(value)
+        control.index = entries.index(value)
+
+    def choose(change: Any) -> None:
+        if change.new is not None:
+            setattr(explorer, trait, control.options[change.new][1])
+
+    follow()
+    explorer.observe(follow, trait)
+    control.observe(choose, "index")
+
+
+def fill(place: widgets.Box, parts: list[widgets.Widget]) -> None:
+    """Put widgets into a place, or nothing; a hidden bqplot figure would be drawn with a negative size."""
+    if list(place.children) != parts:
+        place.children = parts
+
+
 class Files(widgets.VBox):
     """Save and Open, for those who cannot reach the kernel's files.
 

@@ -15,7 +15,7 @@ from ..core.scope import Scope, movable_layers
 from ..jobs import Step
 from ..results import PathResult, Result, ResultSet
 from ..views.curves import Curve, CurvesView, Scene
-from ..views.theme import KIND_COLOURS, PIN, SERIES
+from ..views.theme import KIND_COLOURS, PIN, SERIES, style_sheet
 from .assist import Assist
 from .path_controls import PathControls
 from .path_keys import KEYS, LABELS, press
@@ -113,7 +113,7 @@ class PathExplorer(PathSettings):
         # where there is no room for two columns, the plots come first
         self._assist = Assist(LABELS, KEYS, lambda key, shift: press(self, key, shift))
         columns = widgets.Box(body, layout=widgets.Layout(flex_flow="row wrap-reverse", width="100%"))
-        self.children = [self._style, self._assist, self.controls.toolbar, columns]
+        self.children = [style_sheet(), self._assist, self.controls.toolbar, columns]
 
     def _first_scope(self, level: str) -> Any:
         assert self.study is not None
@@ -170,16 +170,6 @@ class PathExplorer(PathSettings):
     @property
     def _whole_run(self) -> bool:
         return self.study is not None and self.start == 0 and self.end == len(self.study.run) - 1
-
-    def _recompute_when_live(self) -> None:
-        """Begin at once where an event loop can carry the work; a script calls `compute`."""
-        import asyncio
-
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        self._recompute()
 
     # ---- what is drawn
 

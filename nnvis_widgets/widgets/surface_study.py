@@ -120,7 +120,7 @@ class SurfaceStudy:
     def _making(self, choice: PlaneChoice) -> Generator[float, None, Plane]:
         if choice.kind in self.planes:
             return self.planes[choice.kind]
-        run, model = self.runs[choice.run], self.evaluators[choice.split].model
+        run, model = self.runs[choice.run], next(iter(self.evaluators.values())).model
         final = run[len(run) - 1].state
         yield 0.0
         if choice.kind == "three-point":

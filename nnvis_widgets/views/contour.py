@@ -1,0 +1,325 @@
+"""A surface as a flat picture: colours, isolines, runs, paths and marked points; clicks come back in coordinates of the plane.
+
+May import: bqplot, bqplot_image_gl (its mouse, nothing that needs WebGL), ipywidgets, numpy, ground, surface_scene, theme.
+Marks are made once and changed under `hold_sync`; what has not changed is not sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from html import escape
+
+import bqplot as bq
+import ipywidgets as widgets
+import numpy as np
+from bqplot_image_gl.interacts import MouseInteraction
+
+from . import ground
+from .plot import NOTHING, assign
+from .surface_scene import SurfaceScene, Track
+from .theme import INK, KIND_COLOURS, KIND_DASHES, OTHER, swatch
+
+_MARGIN = {"top": 16, "bottom": 48, "left": 66, "right": 10}
+_AREA, _WIDTHS, _HEIGHTS = 420.0**2, (260, 560), (240, 460)  # pixels of the ground
+_HALO, _PAPER = "#000000", "#FFFFFF"
+_REACH = 8.0  # pixels: how near to a dot a click means the dot
+_PATHS = ("linear", "quadratic")
+
+
+class ContourView(widgets.VBox):
+    """The flat picture of a surface.
+
+    Parameters
+    ----------
+    on_click : callable
+        ``on_click(x, y, second)``: a click on the ground, in coordinates of the plane. `second` is true with Ctrl, Alt or Cmd
+        held down, which means the second of two points; bqplot's mouse does not report Shift.
+    on_checkpoint : callable
+        ``on_checkpoint(name of the track, index)``: a click within 8 pixels of a checkpoint; it is no click on the ground.
+    on_hover : callable, optional
+        ``on_hover(x, y)``: the mouse has moved, at most ten times a second.
+
+    Attributes
+    ----------
+    figure : bqplot.Figure
+    labels : tuple of str
+        What is written at the two axes.
+    """
+
+    def __init__(
+        self,
+        on_click: Callable[[float, float, bool], None],
+        on_checkpoint: Callable[[str, int], None],
+        on_hover: Callable[[float, float], None] | None = None,
+    ):
+        self._on_click, self._on_checkpoint, self._on_hover = on_click, on_checkpoint, on_hover
+        self._scene: SurfaceScene | None = None
+        self._painted: tuple | None = None
+        self._size = (int(_AREA**0.5), int(_AREA**0.5))
+        self._x, self._y = bq.LinearScale(min=0.0, max=1.0), bq.LinearScale(min=0.0, max=1.0)
+        self._make_marks({"x": self._x, "y": self._y})
+        mouse = MouseInteraction(
+            x_scale=self._x,
+            y_scale=self._y,
+            events=["click", "mousemove"] if on_hover else ["click"],
+            move_throttle=100,
+            cursor="crosshair",
+        )
+        mouse.on_msg(self._heard)
+        self._axes = [
+            bq.Axis(scale=self._x, grid_lines="none", label_color=INK, label_offset="34px", num_ticks=6),
+            bq.Axis(scale=self._y, grid_lines="none", label_color=INK, label_offset="46px", num_ticks=6, orientation="vertical"),
+        ]
+        self.figure = bq.Figure(
+            marks=[self._image, self._isolines, *self._halves(), *self._ways.values(), *self._between, self._dots,
+                   self._starts, self._ends, self._places, self._letters],
+            axes=self._axes,
+            interaction=mouse,
+            animation_duration=0,
+            padding_x=0,
+            padding_y=0,
+            fig_margin=_MARGIN,
+        )  # fmt: skip
+        self.figure.add_class("nnvis-contour")
+        self._bar_title = widgets.HTML().add_class("nnvis-small")
+        self._bar = widgets.HTML(layout=widgets.Layout(margin=f"{_MARGIN['top']}px 0 0 2px", overflow="visible"))
+        self._legend = widgets.HTML().add_class("nnvis-legend")
+        self._message = widgets.HTML().add_class("nnvis-state")
+        picture = widgets.HBox([self.figure, self._bar], layout=widgets.Layout(align_items="flex-start", overflow="visible"))
+        self._resize(self._size)
+        self.labels = ("x", "y")
+        super().__init__([self._bar_title, picture, self._message, self._legend], layout=widgets.Layout(flex="0 0 auto"))
+        self.clear("")
+
+    def _make_marks(self, scales: dict) -> None:
+        def line(**style) -> bq.Lines:
+            return bq.Lines(x=NOTHING, y=NOTHING, scales=scales, visible=False, **style)
+
+        def text(**style) -> bq.Label:
+            return bq.Label(x=NOTHING[:1], y=NOTHING[:1], text=[""], scales=scales, visible=False, align="middle",
+                            font_weight="bold", **style)  # fmt: skip
+
+        self._image = bq.Image(image=widgets.Image(value=ground.png(np.zeros((1, 1, 4), np.uint8))), scales=scales, visible=False)
+        self._isolines = line(stroke_width=0.9)
+        self._halo = line(colors=[_HALO], stroke_width=5.5, opacities=[0.85])
+        self._runs = line(stroke_width=2.5)
+        # a dashed way needs no black line beneath it: the gaps would close
+        self._ways = {
+            kind: line(colors=[KIND_COLOURS[kind]], line_style=KIND_DASHES[kind], stroke_width=3) for kind in (*_PATHS, "other")[:2]
+        }
+        self._ways["other"] = line(colors=[OTHER], line_style="dash_dotted", stroke_width=3)
+        self._underlay = line(colors=[_PAPER], stroke_width=5, opacities=[0.75])
+        self._between = [
+            line(colors=[_HALO], stroke_width=4.5, opacities=[0.7]),
+            line(colors=[_PAPER], stroke_width=2, line_style="dotted"),
+        ]
+        size = bq.LinearScale(min=0.0, max=1.0)
+        dots = {"scales": scales, "visible": False, "marker": "circle", "stroke": _HALO}
+        self._dots = bq.Scatter(
+            x=NOTHING, y=NOTHING, **{**dots, "scales": {**scales, "size": size}}, size=NOTHING, default_size=64, stroke_width=1.2
+        )
+        self._starts = bq.Scatter(x=NOTHING, y=NOTHING, **dots, default_size=150, stroke_width=2.5)
+        self._ends = text(default_size=26, y_offset=9)
+        self._places = bq.Scatter(x=NOTHING, y=NOTHING, **dots, colors=[_PAPER], default_size=300, stroke_width=2)
+        self._letters = text(default_size=13, y_offset=5, colors=[_HALO])
+
+    def _halves(self) -> list[bq.Mark]:
+        return [self._underlay, self._halo, self._runs]
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """What is written at the two axes."""
+        return self._axes[0].label, self._axes[1].label
+
+    @labels.setter
+    def labels(self, labels: tuple[str, str]) -> None:
+        for axis, label in zip(self._axes, labels, strict=True):
+            axis.label = label
+
+    def show(self, scene: SurfaceScene) -> None:
+        """Draw a scene; only what differs reaches the browser."""
+        self._scene = scene
+        self._message.layout.display = "none"
+        self._frame(scene)
+        with ExitStack() as held:
+            for mark in self.figure.marks:
+                held.enter_context(mark.hold_sync())
+            self._paint(scene)
+            self._draw_ways(scene)
+            self._draw_runs(scene)
+            self._draw_points(scene)
+        self._legend.value = _legend(scene)
+
+    def clear(self, message: str) -> None:
+        """Show empty axes and a line of text: there is no surface yet."""
+        self._scene = self._painted = None
+        for mark in self.figure.marks:
+            mark.visible = False
+        self._bar.value = self._bar_title.value = self._legend.value = ""
+        self._message.value = escape(message)
+        self._message.layout.display = None
+
+    def click(self, x: float, y: float, second: bool = False) -> None:
+        """Do what a click at a place of the plane does: a checkpoint, if one is near, else the ground."""
+        if self._scene is None:
+            return
+        found = self.checkpoint_at(x, y)
+        if found is not None:
+            self._on_checkpoint(*found)
+        elif self._inside(x, y):
+            self._on_click(float(x), float(y), second)
+
+    def checkpoint_at(self, x: float, y: float) -> tuple[str, int] | None:
+        """Return name of the track and index of the nearest checkpoint that is drawn within 8 pixels; None where there is none."""
+        if self._scene is None:
+            return None
+        pixels = np.array([self._size[0] / (self._x.max - self._x.min), self._size[1] / (self._y.max - self._y.min)])
+        best, answer = _REACH, None
+        for track in self._scene.tracks:
+            seen = track.xy[: _reached(track, self._scene.epoch)]
+            away = np.hypot(*((seen - [x, y]) * pixels).T)
+            if np.isfinite(away).any() and np.nanmin(away) <= best:
+                best, answer = float(np.nanmin(away)), (track.name, int(np.nanargmin(away)))
+        return answer
+
+    def _heard(self, _widget, content: dict, _buffers) -> None:
+        place = content.get("domain")
+        if self._scene is None or place is None:
+            return
+        if content["event"] == "click":
+            self.click(place["x"], place["y"], any(content.get(key) for key in ("shiftKey", "ctrlKey", "altKey", "metaKey")))
+        elif content["event"] == "mousemove" and self._on_hover is not None and self._inside(place["x"], place["y"]):
+            self._on_hover(place["x"], place["y"])
+
+    def _inside(self, x: float, y: float) -> bool:
+        return self._x.min <= x <= self._x.max and self._y.min <= y <= self._y.max
+
+    def _frame(self, scene: SurfaceScene) -> None:
+        """One unit of length is as long along both axes, where the room allows it."""
+        surface = scene.surface
+        for scale, grid in ((self._x, surface.x), (self._y, surface.y)):
+            low, high = float(grid[0]), float(grid[-1])
+            if low == high:
+                low, high = low - 0.5, high + 0.5
+            with scale.hold_sync():
+                scale.min, scale.max = low, high
+        lengths = surface.plane.get("lengths") or (1.0, 1.0)
+        aspect = (self._x.max - self._x.min) * lengths[0] / ((self._y.max - self._y.min) * lengths[1])
+        width = np.clip((_AREA * aspect) ** 0.5, *_WIDTHS)
+        height = np.clip(width / aspect, *_HEIGHTS)
+        self._resize((int(np.clip(height * aspect, *_WIDTHS)), int(height)))
+
+    def _resize(self, size: tuple[int, int]) -> None:
+        self._size = size
+        width, height = size[0] + _MARGIN["left"] + _MARGIN["right"], size[1] + _MARGIN["top"] + _MARGIN["bottom"]
+        for words in (self._legend, self._message):
+            words.layout.max_width = f"{width + 60}px"  # not wider than the picture with its bar
+        layout = self.figure.layout
+        layout.width = layout.min_width = f"{width}px"
+        layout.height = layout.min_height = f"{height}px"
+
+    def _paint(self, scene: SurfaceScene) -> None:
+        painted = (scene.surface, scene.quantity, scene.scale, scene.colours, scene.levels)
+        if painted == self._painted:
+            return
+        self._painted = painted
+        before = self._image.image
+        self._image.image = widgets.Image(value=ground.png(ground.pixels(scene, *self._size)))
+        before.layout.close()
+        before.close()
+        assign(self._image, True, x=np.array([self._x.min, self._x.max]), y=np.array([self._y.min, self._y.max]))
+        lines = ground.isolines(scene)
+        inks = [ground.ink(scene, level) for level, _ in lines]
+        self._isolines.colors = [colour for colour, _ in inks] or [_HALO]
+        self._isolines.opacities = [opacity for _, opacity in inks]
+        _draw_lines(self._isolines, [piece for _, piece in lines])
+        self._bar.value = ground.colour_bar(scene, self._size[1])
+        self._bar_title.value = f'<div style="padding-left:{_MARGIN["left"]}px">{escape(_title(scene))}</div>'
+
+    def _draw_ways(self, scene: SurfaceScene) -> None:
+        for kind, mark in self._ways.items():
+            own = [way for name, way in scene.paths.items() if name == kind or (kind == "other" and name not in _PATHS)]
+            _draw_lines(mark, own)
+        _draw_lines(self._underlay, list(scene.paths.values()))
+
+    def _draw_runs(self, scene: SurfaceScene) -> None:
+        tracks = [track for track in scene.tracks if len(track.xy)]
+        lines = [_line(track, scene.epoch) for track in tracks]
+        self._runs.colors = [track.colour for track in tracks] or [_PAPER]
+        _draw_lines(self._halo, lines)
+        _draw_lines(self._runs, lines)
+        counts = [_reached(track, scene.epoch) for track in tracks]
+        places = [track.xy[:count] for track, count in zip(tracks, counts, strict=True)]
+        # area falls with what the projection hides; a checkpoint outside the plane altogether is still seen
+        sizes = [1 - 0.85 * np.clip(np.nan_to_num(t.off_plane[:n]), 0, 1) for t, n in zip(tracks, counts, strict=True)]
+        colours = [track.colour for track, count in zip(tracks, counts, strict=True) for _ in range(count)]
+        _draw_points(self._dots, places, colours, size=np.concatenate(sizes) if sizes else NOTHING)
+        own = [track.colour for track in tracks]
+        _draw_points(self._starts, [track.xy[:1] for track in tracks], own)
+        _draw_points(self._ends, [line[-1:] for line in lines], own, text=np.array(["★"] * len(tracks)))
+
+    def _draw_points(self, scene: SurfaceScene) -> None:
+        places = [np.array([place], dtype=float) for place in scene.points.values()]
+        _draw_points(self._places, places)
+        _draw_points(self._letters, places, text=np.array(list(scene.points)))
+        both = [np.array([scene.points["A"], scene.points["B"]], dtype=float)] if {"A", "B"} <= set(scene.points) else []
+        for mark in self._between:
+            _draw_lines(mark, both)
+
+
+def _reached(track: Track, epoch: float | None) -> int:
+    """How many checkpoints of a track are drawn; the first one always is."""
+    return len(track.xy) if epoch is None else max(1, int((track.epochs <= epoch + 1e-9).sum()))
+
+
+def _line(track: Track, epoch: float | None) -> np.ndarray:
+    """The way of a run up to an epoch, between two checkpoints straight."""
+    count = _reached(track, epoch)
+    line = track.xy[:count]
+    if epoch is not None and count < len(track.xy) and epoch > track.epochs[count - 1]:
+        share = (epoch - track.epochs[count - 1]) / (track.epochs[count] - track.epochs[count - 1])
+        line = np.vstack([line, (1 - share) * track.xy[count - 1] + share * track.xy[count]])
+    return line
+
+
+def _draw_lines(mark: bq.Lines, lines: Sequence[np.ndarray]) -> None:
+    """Several lines as one mark: bqplot wants a table, so a shorter line repeats its last point."""
+    width = max((len(line) for line in lines), default=0)
+    if not width:
+        mark.visible = False
+        return
+    width = max(width, 2)
+    table = np.stack([np.pad(np.asarray(line, dtype=float), ((0, width - len(line)), (0, 0)), mode="edge") for line in lines])
+    x, y = (table[..., axis] if len(lines) > 1 else table[0, :, axis] for axis in (0, 1))
+    assign(mark, True, x=x, y=y)
+
+
+def _draw_points(mark: bq.Mark, places: Sequence[np.ndarray], colours: Sequence[str] = (), **arrays: np.ndarray) -> None:
+    if not sum(map(len, places)):
+        mark.visible = False
+        return
+    if colours:
+        mark.colors = list(colours)
+    xy = np.concatenate(places)
+    assign(mark, True, x=xy[:, 0], y=xy[:, 1], **arrays)
+
+
+def _title(scene: SurfaceScene) -> str:
+    return f"{scene.quantity}{' (logarithmic colours)' if scene.logarithmic else ''}"
+
+
+def _legend(scene: SurfaceScene) -> str:
+    items = [(swatch(track.colour), track.name) for track in scene.tracks]
+    if scene.tracks:
+        items += [("○", "start"), ("★", "end" if scene.epoch is None else f"epoch {scene.epoch:.3g}")]
+        if any(np.nanmax(track.off_plane, initial=0.0) > 0.01 for track in scene.tracks):
+            items.append(("●•", "the smaller a dot, the farther from the plane"))
+    for name in scene.paths:
+        items.append((swatch(KIND_COLOURS.get(name, OTHER), KIND_DASHES.get(name, "dash_dotted")), f"{name} path"))
+    waiting = int((~scene.measured).sum())
+    if waiting:
+        items.append(("▒", f"pale: {waiting} points not measured yet"))
+    if scene.diverged:
+        items.append(("▨", f"grey: {scene.diverged} points not finite"))
+    return "".join(f'<span class="item">{mark} {escape(text)}</span>' for mark, text in items)
