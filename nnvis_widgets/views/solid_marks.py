@@ -1,0 +1,255 @@
+"""The marks of the solid view: made once, changed by name.
+
+May import: numpy; ipyvolume and pythreejs when `Marks` is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from . import shapes
+from .surface_scene import SurfaceScene
+from .theme import CROSSING, KIND_COLOURS, OTHER
+
+_POINTS = {"A": CROSSING, "B": OTHER}
+_START, _END = "#FFFFFF", "#FF5A36"
+_RADIUS, _HALO = 0.007, 0.011
+_PIN = 0.12  # height of a marked point's stem above the surface
+_NOWHERE = {"x": np.zeros(1), "y": np.zeros(1), "z": np.zeros(1)}
+
+
+def assign(mark: Any, **values: Any) -> None:
+    """Set what differs."""
+    for name, value in values.items():
+        old = getattr(mark, name)
+        same = np.array_equal(old, value) if isinstance(value, np.ndarray) and old is not None else old is value or (
+            not isinstance(value, np.ndarray) and not isinstance(old, np.ndarray) and old == value
+        )  # fmt: skip
+        if not same:
+            setattr(mark, name, value)
+
+
+def _places(points: np.ndarray) -> dict[str, np.ndarray]:
+    """Split the last axis into what ipyvolume calls x, y, z; all before it but the first of a sequence is flattened."""
+    points = points.astype(np.float32)
+    return {name: np.ascontiguousarray(points[..., axis]) for axis, name in enumerate("xyz")}
+
+
+class TrackMarks:
+    """One run: a tube with a dark rim, a dot for each checkpoint, stems to the surface, a marker at its present end."""
+
+    def __init__(self, make: Marks):
+        self.tube, self.rim = make.mesh(make.matt()), make.mesh(make.matt(back=True))
+        self.stems = make.mesh(make.matt(), lines=True)
+        self.dots, self.head = make.scatter(), make.scatter()
+
+    def moving(self) -> tuple[Any, ...]:
+        """Return the marks that follow the epoch."""
+        return self.tube, self.rim, self.stems, self.dots, self.head
+
+    def draw(self, track: Any, points: np.ndarray, ground: np.ndarray, at: np.ndarray, unit: np.ndarray) -> None:
+        """Draw a track through `points` (N, 3) over a surface of heights `ground` (N,), in each frame."""
+        line = shapes.growing(points, track.epochs, at)
+        count, joined = len(points), shapes.tube_triangles(len(points))
+        for mark, radius, colour in ((self.tube, _RADIUS, track.colour), (self.rim, _HALO, "#101010")):
+            skin = line[:, :, None] + shapes.tube_offsets(points, radius, unit)[None]
+            assign(mark, **_places(skin.reshape(len(at), -1, 3)), triangles=joined, color=np.tile(shapes.rgb(colour), (skin[0].size // 3, 1)))
+        reached = track.epochs[None] <= at[:, None] + 1e-9
+        feet = np.stack([points[:, 0], np.where(np.isfinite(ground), ground, points[:, 1]), points[:, 2]], 1)
+        ends = np.stack([points, feet], axis=1)[None].repeat(len(at), 0)
+        ends = np.where(reached[:, :, None, None], ends, points[None, :, None])
+        assign(
+            self.stems, **_places(ends.reshape(len(at), -1, 3)), lines=np.arange(2 * count, dtype=np.uint32).reshape(-1, 2),
+            color=np.tile(shapes.rgb("#303030"), (2 * count, 1)),
+        )  # fmt: skip
+        size = np.full(count, 1.9)
+        size[[0, -1]] = 3.2
+        colour = np.tile(shapes.rgb(track.colour), (count, 1))
+        colour[0], colour[-1] = shapes.rgb(_START), shapes.rgb(_END)
+        assign(self.dots, **_places(points), size=np.where(reached, size, 0.0).astype(np.float32), color=colour)
+        assign(self.head, **_places(shapes.along(points, track.epochs, at)[:, None]), size=2.8, color=shapes.rgb("#FFD23F")[None])
+
+    def hide(self) -> None:
+        """Take the track out of the picture."""
+        for mark in self.moving():
+            mark.visible = False
+
+
+class Marks:
+    """A figure and all that stands in it."""
+
+    def __init__(self, camera: tuple[float, float, float]):
+        import ipyvolume
+        import pythreejs
+
+        self._ipv, self._three = ipyvolume, pythreejs
+        lens = pythreejs.PerspectiveCamera(fov=45, position=camera, aspect=1, up=(0, 1, 0))
+        self.figure = ipyvolume.Figure(
+            animation=0.0, camera=lens, controls=pythreejs.OrbitControls(controlling=lens), camera_fov=45, width=640, height=500,
+            lights=[
+                pythreejs.AmbientLight(color="white", intensity=0.62),
+                pythreejs.DirectionalLight(color="white", position=[-3, 6, 4], intensity=0.5),
+            ],
+        )  # fmt: skip
+        self.ground = self.mesh(self.matt())
+        self.wires, self.contours = self.mesh(self.matt(), lines=True), self.mesh(self.matt(), lines=True)
+        self.pick = self.scatter()
+        self.known: dict[str, TrackMarks] = {}
+        self.path_marks: dict[str, Any] = {}
+        self.point_marks: dict[str, tuple[Any, Any]] = {}
+
+    # ---- making
+
+    def matt(self, back: bool = False) -> Any:
+        """Return a material without highlights; `back`: only the far side is drawn, which gives what is inside a rim."""
+        side = "BackSide" if back else "DoubleSide"
+        return self._three.MeshPhongMaterial(side=side, shininess=8, specular="#202020", transparent=False)
+
+    def mesh(self, material: Any, lines: bool = False) -> Any:
+        """Return an empty mesh or bundle of lines."""
+        which = {"line_material": material} if lines else {"material": material}
+        return self._ipv.Mesh(**_NOWHERE, color=np.zeros((1, 3), np.float32), visible=False, **which)
+
+    def scatter(self) -> Any:
+        """Return an empty bundle of balls."""
+        return self._ipv.Scatter(**_NOWHERE, geo="sphere", size=1.0, color=np.zeros((1, 3), np.float32), visible=False)
+
+    def all(self) -> Iterator[Any]:
+        """Yield every mark."""
+        yield from (self.ground, self.wires, self.contours, self.pick)
+        for track in self.known.values():
+            yield from track.moving()
+        yield from self.path_marks.values()
+        for pair in self.point_marks.values():
+            yield from pair
+
+    def attach(self) -> None:
+        """Put marks that are new into the figure."""
+        marks = list(self.all())
+        meshes, scatters = ([m for m in marks if isinstance(m, kind)] for kind in (self._ipv.Mesh, self._ipv.Scatter))
+        if len(meshes) != len(self.figure.meshes):
+            self.figure.meshes = meshes
+        if len(scatters) != len(self.figure.scatters):
+            self.figure.scatters = scatters
+
+    # ---- drawing
+
+    def box(self, surface: Any, heights: tuple[float, float], sides: np.ndarray, label: str) -> None:
+        """Set the axes: limits, names, and how long they are drawn."""
+        figure = self.figure
+        for name, low, high in (("x", *surface.x[[0, -1]]), ("y", *heights), ("z", *surface.y[[-1, 0]])):
+            figure.scales[name].min, figure.scales[name].max = float(low), float(high)
+        assign(figure, box_size=[float(side) for side in sides], xlabel="direction 1", ylabel=label, zlabel="direction 2")
+
+    def style(self, background: str, dark: bool) -> None:
+        """Follow the theme of the page."""
+        ink = "#d8d8d8" if dark else "#303030"
+        # black itself counts as "no colour" in ipyvolume 0.6.3
+        colours = {name: {"color": ink, "label": {"color": ink}, "ticklabel": {"color": ink}} for name in "xyz"}
+        axes = {"visible": True, "color": ink, "label": {"color": ink}, "ticklabel": {"color": ink}, **colours}
+        self.figure.style = {
+            "background-color": "#000001" if background == "#000000" else background,
+            "axes": axes, "box": {"visible": True, "color": "#5a5a5a" if dark else "#b0b0b0"},
+        }  # fmt: skip
+
+    def surface(self, scene: SurfaceScene, grid: np.ndarray, low: float, opacity: float) -> None:
+        """Draw the surface; what is not finite is a hole."""
+        there = np.isfinite(grid)
+        found = shapes.triangles(there)
+        x, y = np.meshgrid(scene.surface.x, scene.surface.y)
+        values = {
+            "x": x.ravel().astype(np.float32), "y": np.where(there, grid, low).ravel().astype(np.float32),
+            "z": y.ravel().astype(np.float32), "color": shapes.colours(grid, scene.limits, scene.colours),
+        }  # fmt: skip
+        if len(found):
+            assign(self.ground, **values, triangles=found)
+        assign(self.ground, visible=len(found) > 0)
+        assign(self.ground.material, opacity=opacity, transparent=opacity < 1)
+
+    def lines_on_it(self, scene: SurfaceScene, grid: np.ndarray, low: float, wires: bool, contours: bool, lift: float) -> None:
+        """Draw the wireframe and the isolines."""
+        there = np.isfinite(grid)
+        x, y = np.meshgrid(scene.surface.x, scene.surface.y)
+        vertices = np.stack([x, np.where(there, grid, low) + lift, y], -1).reshape(-1, 3)
+        self._lines(self.wires, wires, vertices, shapes.grid_lines(there), "#1c1c1c")
+        points, pairs = shapes.isolines(grid, scene.surface.x, scene.surface.y, scene.isolines) if contours else (vertices, [])
+        self._lines(self.contours, contours, points + [0.0, lift, 0.0], pairs, "#181818")
+
+    def _lines(self, mark: Any, on: bool, points: np.ndarray, pairs: np.ndarray, colour: str) -> None:
+        on = on and len(pairs) > 0
+        if on:
+            assign(mark, **_places(points), lines=pairs, color=np.tile(shapes.rgb(colour), (len(points), 1)))
+        assign(mark, visible=on)
+
+    def pickable(self, scene: SurfaceScene, grid: np.ndarray, on: bool, most: int) -> np.ndarray:
+        """Lay dots on measured cells and return their places, shape (N, 2)."""
+        chosen = np.zeros(grid.shape, bool)
+        rows, columns = (np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int)) for size in grid.shape)
+        chosen[np.ix_(rows, columns)] = True
+        row, column = np.nonzero(chosen & scene.measured & np.isfinite(grid))
+        places = np.column_stack([scene.surface.x[column], scene.surface.y[row]])
+        if on and len(row):
+            colour = shapes.colours(grid[row, column], scene.limits, scene.colours) * 0.8
+            assign(self.pick, **_places(np.column_stack([places[:, 0], grid[row, column], places[:, 1]])), size=0.7, color=colour)
+        assign(self.pick, visible=bool(on and len(row)))
+        return places
+
+    def tracks(
+        self, scene: SurfaceScene, heights: list[np.ndarray], at: np.ndarray, unit: np.ndarray, frame: int
+    ) -> list[tuple[str, TrackMarks]]:
+        """Draw the tracks and return those that are new."""
+        new = []
+        for track, height in zip(scene.tracks, heights, strict=True):
+            if track.name not in self.known:
+                self.known[track.name] = TrackMarks(self)
+                new.append((track.name, self.known[track.name]))
+            marks = self.known[track.name]
+            inside = np.where(np.isfinite(height), height, np.nanmax(height) if np.isfinite(height).any() else 0.0)
+            marks.draw(track, np.column_stack([track.xy[:, 0], inside, track.xy[:, 1]]), scene.height(track.xy), at, unit)
+            for mark in marks.moving():
+                assign(mark, visible=True, sequence_index=frame)
+        for name in self.known.keys() - {track.name for track in scene.tracks}:
+            self.known[name].hide()
+        return new
+
+    def paths(self, scene: SurfaceScene, unit: np.ndarray) -> None:
+        """Lay paths of the plane on the surface."""
+        for name in {*scene.paths, *self.path_marks}:
+            if name not in self.path_marks:
+                self.path_marks[name] = self.mesh(self.matt())
+            mark = self.path_marks[name]
+            points = _on_surface(scene, scene.paths.get(name, np.empty((0, 2))), 0.006 * unit[1])
+            if len(points) > 1:
+                skin = (points[:, None] + shapes.tube_offsets(points, 0.005, unit)).reshape(-1, 3)
+                colour = np.tile(shapes.rgb(KIND_COLOURS.get(name, OTHER)), (len(skin), 1))
+                assign(mark, **_places(skin), triangles=shapes.tube_triangles(len(points)), color=colour)
+            assign(mark, visible=len(points) > 1)
+
+    def points(self, scene: SurfaceScene, unit: np.ndarray) -> None:
+        """Put pins into the marked places."""
+        for name in {*scene.points, *self.point_marks}:
+            if name not in self.point_marks:
+                self.point_marks[name] = self.scatter(), self.mesh(self.matt(), lines=True)
+            ball, stem = self.point_marks[name]
+            place = scene.points.get(name)
+            foot = _on_surface(scene, np.array([place]), 0.0) if place is not None else np.empty((0, 3))
+            if len(foot):
+                top, colour = foot + [0.0, _PIN * unit[1], 0.0], shapes.rgb(_POINTS.get(name, OTHER))
+                assign(ball, **_places(top), size=3.4, color=colour[None])
+                assign(stem, **_places(np.concatenate([foot, top])), lines=shapes.chain(2), color=np.tile(colour, (2, 1)))
+            for mark in (ball, stem):
+                assign(mark, visible=len(foot) > 0)
+
+
+def _on_surface(scene: SurfaceScene, xy: np.ndarray, lift: float) -> np.ndarray:
+    """Return points of the plane on the surface, shape (N, 3), without those outside the grid; lines get places between them."""
+    xy = np.asarray(xy, float).reshape(-1, 2)
+    if len(xy) > 1:
+        fine = np.linspace(0, len(xy) - 1, max(len(xy), 81))
+        xy = np.stack([np.interp(fine, np.arange(len(xy)), xy[:, axis]) for axis in (0, 1)], 1)
+    height = scene.height(xy) if len(xy) else np.empty(0)
+    keep = np.isfinite(height)
+    return np.column_stack([xy[:, 0], height + lift, xy[:, 1]])[keep]

@@ -1,0 +1,67 @@
+"""What only the browser knows: whether it can draw in three dimensions, and on which background the picture stands.
+
+May import: anywidget, traitlets.
+"""
+
+from __future__ import annotations
+
+import anywidget
+import traitlets
+
+_ESM = """
+function webgl() {
+  try {
+    const context = document.createElement("canvas").getContext("webgl2") || document.createElement("canvas").getContext("webgl");
+    if (!context) return false;
+    context.getExtension("WEBGL_lose_context")?.loseContext();  // browsers keep only a few of them
+    return true;
+  } catch (error) { return false; }
+}
+function background(node) {
+  for (; node; node = node.parentElement) {
+    const parts = getComputedStyle(node).backgroundColor.match(/[\\d.]+/g)?.map(Number);
+    if (parts && (parts.length < 4 || parts[3] > 0.5)) return parts.slice(0, 3);
+  }
+  return [255, 255, 255];
+}
+function render({ model, el }) {
+  el.style.cssText = "position:absolute;width:0;height:0";
+  const look = () => {
+    if (!el.isConnected) return;
+    const colour = background(el.parentElement);
+    model.set("background", "#" + colour.map((part) => Math.round(part).toString(16).padStart(2, "0")).join(""));
+    model.save_changes();
+  };
+  model.set("available", webgl());
+  model.save_changes();
+  const frame = requestAnimationFrame(look);
+  // the colours of a new theme arrive with a style sheet, after the attribute has changed
+  const later = () => { look(); for (const wait of [200, 1000]) setTimeout(look, wait); };
+  const watch = new MutationObserver(later);
+  watch.observe(document.body, { attributes: true, attributeFilter: ["class", "style", "data-jp-theme-name"] });
+  return () => { cancelAnimationFrame(frame); watch.disconnect(); };
+}
+export default { render };
+"""
+
+
+class BrowserFacts(anywidget.AnyWidget):
+    """An invisible widget that tells Python about the page that shows it.
+
+    Attributes
+    ----------
+    available : bool or None
+        Whether the browser has WebGL; None until it has answered.
+    background : str
+        The colour behind the widget, such as "#ffffff"; follows the theme.
+    """
+
+    _esm = _ESM
+    available = traitlets.Bool(None, allow_none=True).tag(sync=True)
+    background = traitlets.Unicode("#ffffff").tag(sync=True)
+
+    @property
+    def dark(self) -> bool:
+        """Whether light ink is read better than dark on the background."""
+        red, green, blue = (int(self.background[i : i + 2], 16) for i in (1, 3, 5))
+        return 0.299 * red + 0.587 * green + 0.114 * blue < 128
