@@ -115,7 +115,9 @@ class Marks:
 
     def scatter(self) -> Any:
         """Return an empty bundle of balls."""
-        return self._ipv.Scatter(**_NOWHERE, geo="sphere", size=1.0, color=np.zeros((1, 3), np.float32), visible=False)
+        # the default of color_selected cannot be sent by ipyvolume 0.6.3
+        empty = {**_NOWHERE, "color": np.zeros((1, 3), np.float32), "color_selected": "white"}
+        return self._ipv.Scatter(geo="sphere", size=1.0, visible=False, **empty)
 
     def all(self) -> Iterator[Any]:
         """Yield every mark."""
