@@ -115,8 +115,8 @@ class Marks:
 
     def scatter(self) -> Any:
         """Return an empty bundle of balls."""
-        # the default of color_selected cannot be sent by ipyvolume 0.6.3
-        empty = {**_NOWHERE, "color": np.zeros((1, 3), np.float32), "color_selected": "white"}
+        # the defaults of color_selected and size_selected cannot be sent by ipyvolume 0.6.3
+        empty = {**_NOWHERE, "color": np.zeros((1, 3), np.float32), "color_selected": "white", "size_selected": 1.0}
         return self._ipv.Scatter(geo="sphere", size=1.0, visible=False, **empty)
 
     def all(self) -> Iterator[Any]:
