@@ -121,7 +121,9 @@ class SolidView(widgets.VBox):
         if self._scene is None:
             return ""
         low, high = (10.0**v if self._scene.logarithmic else v for v in self._span())
-        return f"vertical scale: {self._scene.label}, {high:.3g} to {low:.3g}, drawn × {HEIGHT * self.exaggeration:.3g} of the width"
+        return (
+            f"vertical scale: {self._scene.label}, {high:.3g} to {low:.3g}, drawn × {HEIGHT * self.exaggeration:.3g} of the width"
+        )
 
     def play(self, on: bool) -> None:
         """Play the training along its path, from the beginning when it is at its end; or stop."""

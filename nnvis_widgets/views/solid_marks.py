@@ -56,7 +56,12 @@ class TrackMarks:
         count, joined = len(points), shapes.tube_triangles(len(points))
         for mark, radius, colour in ((self.tube, _RADIUS, track.colour), (self.rim, _HALO, "#101010")):
             skin = line[:, :, None] + shapes.tube_offsets(points, radius, unit)[None]
-            assign(mark, **_places(skin.reshape(len(at), -1, 3)), triangles=joined, color=np.tile(shapes.rgb(colour), (skin[0].size // 3, 1)))
+            assign(
+                mark,
+                **_places(skin.reshape(len(at), -1, 3)),
+                triangles=joined,
+                color=np.tile(shapes.rgb(colour), (skin[0].size // 3, 1)),
+            )
         reached = track.epochs[None] <= at[:, None] + 1e-9
         feet = np.stack([points[:, 0], np.where(np.isfinite(ground), ground, points[:, 1]), points[:, 2]], 1)
         ends = np.stack([points, feet], axis=1)[None].repeat(len(at), 0)
@@ -105,7 +110,7 @@ class Marks:
 
     def matt(self, back: bool = False) -> Any:
         """Return a material without highlights; `back`: only the far side is drawn, which gives what is inside a rim."""
-        side = "BackSide" if back else "DoubleSide"
+        side = "FrontSide" if back else "DoubleSide"  # the reversed axis turns inside out
         return self._three.MeshPhongMaterial(side=side, shininess=8, specular="#202020", transparent=False)
 
     def mesh(self, material: Any, lines: bool = False) -> Any:

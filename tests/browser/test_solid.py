@@ -11,7 +11,7 @@ import pages
 import pytest
 from PIL import Image
 
-SOURCE = '''
+SOURCE = """
 import dataclasses
 import numpy as np
 import ipywidgets as widgets
@@ -35,7 +35,7 @@ part = dataclasses.replace(surface, loss=np.where(coarse, surface.loss, np.nan),
 said = []
 view = SolidView(lambda x, y: said.append(("point", x, y)), lambda name, i: said.append((name, i)))
 view.show(dataclasses.replace(scene, surface=part))
-'''
+"""
 # the drawing buffer cannot be read between frames: draw calls are counted, pixels are those of a screenshot
 COUNT = """() => { window.__draws = []; for (const P of [WebGLRenderingContext.prototype, WebGL2RenderingContext.prototype]) {
   const plain = P.drawElements;
@@ -100,7 +100,9 @@ def _shot(page, name):
 
 def test_it_is_drawn_refines_follows_the_theme_and_answers(solid):
     page = solid.page
-    pages.until(page, lambda: page.evaluate("count => window.__draws.includes(count)", 16 * 16 * 6), "all triangles of 17 x 17 drawn")
+    pages.until(
+        page, lambda: page.evaluate("count => window.__draws.includes(count)", 16 * 16 * 6), "all triangles of 17 x 17 drawn"
+    )
     coarse = _still(page)
     _shot(page, "coarse")
     assert len(np.unique(coarse.reshape(-1, 3), axis=0)) > 200
