@@ -115,6 +115,7 @@ class SolidView(widgets.VBox):
             raise ValueError(f"preset: one of {', '.join(CAMERAS)} is needed, not {preset!r}")
         if self.figure is not None:
             self.figure.camera.position = CAMERAS[preset]
+            self.figure.controls.exec_three_obj_method("update")  # draws, and turns the lens to the middle
 
     def caption(self) -> str:
         """Return what the vertical axis shows and how much it is stretched."""
