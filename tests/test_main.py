@@ -202,7 +202,7 @@ class TestRun:
 
     def test_a_layer_that_did_not_move_says_so_in_its_picture_file(self, here, monkeypatch):
         drawn = {}
-        monkeypatch.setattr("nnvis_widgets.cli.run.save_figure", lambda figure, path: drawn.setdefault(Path(path).name, figure))
+        monkeypatch.setattr("nnvis_widgets.cli.output.save_figure", lambda figure, path: drawn.setdefault(Path(path).name, figure))
         assert main(recorded("--layer", "still", "--formats", "png")) == 0
         texts = [text.get_text() for text in drawn["still-paths.png"].axes[0].texts]
         assert len(texts) == 1
