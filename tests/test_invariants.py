@@ -118,6 +118,14 @@ def surface(world):
     nv.load(world.folder / "surface").plot(Figure().add_subplot())
 
 
+def film(world):
+    plane = nv.random_plane(world.model)
+    result = nv.measure_surface(world.evaluator, plane, resolution=3).with_trajectory(plane.project(world.run))
+    nv.surface_figure(result).canvas.draw()
+    nv.surface_figure_3d(result).canvas.draw()
+    nv.animate_trajectory(result, world.folder / "film.gif", seconds=0.2, dpi=40)
+
+
 def policies(world):
     for policy in ("final", "interpolate", "recalibrate", "batch"):
         evaluator = nv.Evaluator(world.model, world.loader, device="cpu", batchnorm=policy, calibration=world.loader)
@@ -151,6 +159,7 @@ CALLS = {
     "measure_movement": lambda w: nv.measure_movement(w.run, mid=1),
     "planes": planes,
     "measure_surface": surface,
+    "surface_figure and animate_trajectory": film,
     "policies": policies,
     "state_at": lambda w: [w.path.state_at(alpha) for alpha in (0.0, 0.3, 0.5, 1.2)],
     "Recorder": record,

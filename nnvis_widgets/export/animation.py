@@ -6,6 +6,7 @@ May import: export.landscape, export.surfaces, export.files, results. Films need
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import os
 from collections.abc import Iterator
@@ -55,7 +56,7 @@ def animate_trajectory(
     seconds : float
         From the first checkpoint to the last; the last frame stays for 1.5 s more. Time runs as the epochs do.
     fps : int
-        Frames a second.
+        Frames a second; a GIF shows at most 50.
     view : {"2d", "3d"}
     dpi : int
         Pixels an inch.
@@ -86,6 +87,8 @@ def animate_trajectory(
     for name, value in (("seconds", seconds), ("fps", fps), ("dpi", dpi)):
         if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
             raise ValueError(f"{name}: a positive number, received {value!r}")
+    if target.suffix == ".gif" and fps > 50:
+        raise ValueError(f"fps: at most 50 in a GIF, whose clock counts in hundredths of a second; received {fps!r}")
     if not isinstance(surface, SurfaceResult):
         raise TypeError(f"surface: as nv.measure_surface returns it, received a {type(surface).__name__}")
     run = own_run(surface)
@@ -94,7 +97,7 @@ def animate_trajectory(
     values = checked_losses(losses, len(run.xy))
     writer = _film if target.suffix == ".mp4" else _gif
     if writer is _film:
-        _imageio()
+        find_imageio()
     stage = _Stage(Landscape(surface, quantity, {OWN: run}, view, log, levels), run, values, dpi)
     # one checkpoint is a picture: nothing moves
     count = max(1, round(seconds * fps)) if len(run.xy) > 1 else 1
@@ -123,9 +126,9 @@ class _Stage:
         self._line = Line2D([], [], color="black", linewidth=1.1, path_effects=halo(2.3), **clip)
         self._dots = PathCollection([circle], [1.0], facecolors="black", edgecolors="white", linewidths=0.6, **clip)
         self._stems = LineCollection([], colors="black", linewidths=0.7, alpha=0.7, **clip)
-        self._start = Line2D(*at[:1].T, marker="o", path_effects=halo(3.4), **ring, **clip)
+        self._start = Line2D(at[:1, 0], at[:1, 1], marker="o", path_effects=halo(3.4), **ring, **clip)
         self._head = Line2D([], [], marker="o", markersize=8, color=END, markeredgecolor="white", **clip)
-        self._end = Line2D(*at[-1:].T, marker="*", markersize=14, color=END, markeredgecolor="white", **clip)
+        self._end = Line2D(at[-1:, 0], at[-1:, 1], marker="*", markersize=14, color=END, markeredgecolor="white", **clip)
         for artist in (self._line, self._dots, self._stems, self._start, self._head, self._end):
             artist.set_figure(figure)
 
@@ -141,7 +144,7 @@ class _Stage:
         self._line.set_data(*way.T)
         self._dots.set_offsets(self._at[:reached])
         self._dots.set_sizes(self._sizes[:reached], self._canvas.figure.dpi)
-        self._stems.set_segments(np.stack([self._feet[:reached], self._at[:reached]], axis=1))
+        self._stems.set_segments(list(np.stack([self._feet[:reached], self._at[:reached]], axis=1)))
         self._head.set_data(*way[-1:].T)
         self._title.set_text(self._told[reached - 1])
         for artist in (self._stems, self._line, self._dots, self._start, self._end if ended else self._head, self._title):
@@ -186,7 +189,7 @@ def _gif(target: Path, frames: Iterator[np.ndarray], count: int, fps: int) -> Pa
     indexed = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     # a GIF counts in hundredths of a second: frames of 6 and 7 of them make 15 a second
     ends = [10 * round(100 * k / fps) for k in range(count + 1)]
-    lengths = [max(stop - start, 20) for start, stop in zip(ends, ends[1:], strict=False)]
+    lengths = [stop - start for start, stop in itertools.pairwise(ends)]
     lengths[-1] = round(1000 * HOLD)
     content = io.BytesIO()
     indexed[0].save(
@@ -215,7 +218,7 @@ def _palette(pictures: list[Image.Image]) -> Image.Image:
 def _film(target: Path, frames: Iterator[np.ndarray], count: int, fps: int) -> Path:
     with replacing(target) as part:
         options = {"format": "FFMPEG", "fps": fps, "codec": "libx264", "quality": 8, "macro_block_size": 2}
-        with _imageio().get_writer(part, **options, ffmpeg_log_level="error") as film:
+        with find_imageio().get_writer(part, **options, ffmpeg_log_level="error") as film:
             for frame in frames:
                 # players refuse odd numbers of pixels
                 even = np.pad(frame, [(0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)], constant_values=255)
@@ -225,7 +228,8 @@ def _film(target: Path, frames: Iterator[np.ndarray], count: int, fps: int) -> P
     return target
 
 
-def _imageio() -> Any:
+def find_imageio() -> Any:
+    """Return imageio where it can write films, or say how to get it."""
     try:
         import imageio.v2 as imageio
         import imageio_ffmpeg  # noqa: F401

@@ -1,6 +1,6 @@
 """The ground that trajectories are drawn on: colours and heights of a surface, in two and in three dimensions, with its words.
 
-May import: results. Trajectories themselves: export.surfaces (still) and export.animation (moving).
+May import: export.scale, results. Trajectories themselves: export.surfaces (still) and export.animation (moving).
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.interpolate import RegularGridInterpolator
 
 from ..results import COLOURS, LINES, SurfaceResult, Trajectory, caption
-from ..results.surface import LOG_FROM
+from .scale import Scale
 
 CMAP = "cividis"
 OWN = "recorded run"
@@ -30,75 +29,6 @@ END = "#D55E00"
 _WIDTH, _TALLEST = 5.0, 3.0
 _UNITS = "Euclidean distance in weight space"
 _SHARES = 6 / np.pi**2 * np.array([1.0, 0.25])  # of a long random walk (Antognini and Sohl-Dickstein, 2018)
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How values become heights and colours: linear or log10, and from where to where.
-
-    Attributes
-    ----------
-    quantity : str
-    log : bool
-    low, high : float
-        On the scale; values beyond are drawn as these.
-    cut : float or None
-        The value above which colours and heights say no more.
-    """
-
-    quantity: str
-    log: bool
-    low: float
-    high: float
-    cut: float | None
-
-    @classmethod
-    def of(cls, surface: SurfaceResult, quantity: str, log: bool | None = None) -> Scale:
-        """Return the scale for a quantity of a surface; logarithms for a positive loss that spans more than a factor of 20."""
-        values, _ = surface.values(quantity)
-        finite = values[np.isfinite(values)]
-        positive = bool(finite.size) and finite.min() > 0
-        if log and not positive:
-            raise ValueError(f"log: only for a quantity that is positive everywhere; {quantity} is not, take log=False")
-        log = log if log is not None else quantity == "loss" and positive and bool(finite.max() > LOG_FROM * finite.min())
-        if not finite.size:
-            return cls(quantity, False, 0.0, 1.0, None)
-        scaled = np.log10(finite) if log else finite
-        low, high = float(scaled.min()), float(scaled.max())
-        near = float(np.percentile(scaled, 98))
-        # a few cells far above all others would leave one colour for the rest
-        cut = None if quantity != "loss" or high - low <= 1.5 * (near - low) or not near > low else near
-        high = high if cut is None else cut
-        if not high > low:
-            low, high = low - 0.5 * (abs(low) or 1.0), low + 0.5 * (abs(low) or 1.0)
-        return cls(quantity, log, low, high, None if cut is None else float(10**cut if log else cut))
-
-    def heights(self, values: Any) -> np.ndarray:
-        """Return values on the scale; what is not finite (or not positive, where logarithms are taken) is NaN."""
-        given = np.asarray(values, dtype=float)
-        good = np.isfinite(given) & ((given > 0) | (not self.log))
-        scaled = np.full(given.shape, np.nan)
-        scaled[good] = np.clip(np.log10(given[good]) if self.log else given[good], self.low, self.high)
-        return scaled
-
-    def ticks(self) -> tuple[list[float], list[str]]:
-        """Return places on the scale and the values that are written there."""
-        if not self.log:
-            step = 10 ** math.floor(math.log10((self.high - self.low) / 3))
-            step *= next(factor for factor in (1, 2, 5, 10) if (self.high - self.low) / (step * factor) <= 7)
-            places = np.arange(math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9) + 1) * step
-            return places.tolist(), [f"{value:.6g}" for value in places]
-        decades = range(math.floor(self.low), math.ceil(self.high) + 1)
-        for digits in ((1,), (1, 3), (1, 2, 5), tuple(range(1, 10))):
-            values = [digit * 10.0**decade for decade in decades for digit in digits]
-            values = [value for value in values if self.low <= math.log10(value) <= self.high]
-            if len(values) >= 4:
-                break
-        return [math.log10(value) for value in values], [f"{value:g}" for value in values]
-
-    def words(self) -> str:
-        """Return what the scale is, for the label of an axis."""
-        return self.quantity + (" (log scale)" if self.log else "") + (f", cut at {self.cut:.3g}" if self.cut is not None else "")
 
 
 class Landscape:
@@ -254,15 +184,17 @@ class Landscape:
         for (name, run), hue in zip(self.runs.items(), run_hues(self.runs), strict=True):
             handles.append(Line2D([], [], color=hue, marker="o", markersize=5, label=f"{name} ({len(run.xy)} checkpoints)"))
         if self.runs:
-            dot = {"linestyle": "", "markeredgecolor": "white", "markeredgewidth": 0.6}
+            dot: dict[str, Any] = {"linestyle": "", "markeredgecolor": "white", "markeredgewidth": 0.6}
             near, far = dot_sizes(np.array([0.0, 1.0])) ** 0.5
-            ring = {"markerfacecolor": "white", "markeredgecolor": "black", "markersize": 8, "markeredgewidth": 1.6}
+            ring: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": "black", "markersize": 8, "markeredgewidth": 1.6}
             handles.append(Line2D([], [], marker="o", color="black", markersize=near, label="in the plane", **dot))
             handles.append(Line2D([], [], marker="o", color="black", markersize=far, label="far off the plane", **dot))
             handles.append(Line2D([], [], marker="o", linestyle="", label="start", **ring))
         handles.append(Line2D([], [], color=END, marker="*", markersize=12, label="end" if self.runs else "centre", **_EDGE))
         for kind in three_point_paths(self.surface.plane):
-            handles.append(Line2D([], [], color=COLOURS[kind], linestyle=LINES[kind], label=f"{kind} path"))
+            dash: Any = LINES[kind]
+            handles.append(Line2D([], [], color=COLOURS[kind], linestyle=dash, label=f"{kind} path"))
+
         return handles
 
 
@@ -300,4 +232,6 @@ def plane_words(plane: Mapping[str, Any]) -> str:
     if kind == "random":
         normalize = plane.get("normalize")
         return f"random plane ({f'{normalize}-normalised' if normalize else 'not normalised'}, seed {plane.get('seed')})"
-    return {"pca": "plane of the run's principal components", "three points": "plane through three states"}.get(kind, f"{kind} plane")
+    return {"pca": "plane of the run's principal components", "three points": "plane through three states"}.get(
+        kind, f"{kind} plane"
+    )
