@@ -26,7 +26,7 @@ CMAP = "cividis"
 OWN = "recorded run"
 HUES = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2")
 END = "#D55E00"
-_WIDTH, _TALLEST = 5.0, 3.0
+_WIDTH, _RATIOS = 5.0, (1 / 3, 1.4)
 _UNITS = "Euclidean distance in weight space"
 _SHARES = 6 / np.pi**2 * np.array([1.0, 0.25])  # of a long random walk (Antognini and Sohl-Dickstein, 2018)
 
@@ -58,7 +58,9 @@ class Landscape:
         self._heights = self.scale.heights(values)
         width, height = np.ptp(surface.x), np.ptp(surface.y)
         # distances are to be seen as they are, unless the picture would become a ribbon
-        self._true = bool(1 / _TALLEST <= height / width <= _TALLEST)
+        self._true = bool(_RATIOS[0] <= height / width <= _RATIOS[1])
+        # where other runs are compared, the three points are theirs and not those of two paths
+        self._paths = {} if set(runs) - {OWN} else three_point_paths(surface.plane)
         lines, handles = textwrap.wrap("; ".join(self._caption(values)), 96), self._legend()
         # inches, laid out by hand: what a layout engine finds changes with every title
         columns = 3 if len(handles) < 8 else 4
@@ -111,7 +113,7 @@ class Landscape:
         if self._true:
             axes.set_aspect("equal")
         axes.set(xlim=(surface.x[0], surface.x[-1]), ylim=(surface.y[0], surface.y[-1]), xlabel=self._label("x"), ylabel="y")
-        for kind, xy in three_point_paths(surface.plane).items():
+        for kind, xy in self._paths.items():
             axes.plot(*xy.T, LINES[kind], color=COLOURS[kind], linewidth=1.8, zorder=2, path_effects=halo(3.4))
 
     def _draw_solid(self, levels: int) -> None:
@@ -142,7 +144,7 @@ class Landscape:
         for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
             axis.pane.set_facecolor((0.97, 0.97, 0.97, 1.0))
             axis._axinfo["grid"].update(color=(0, 0, 0, 0.12), linewidth=0.5)
-        for kind, xy in three_point_paths(surface.plane).items():
+        for kind, xy in self._paths.items():
             axes.plot(*self.place(xy), LINES[kind], color=COLOURS[kind], linewidth=1.8, zorder=2, path_effects=halo(3.4))
 
     def _label(self, name: str, short: bool = False) -> str:
@@ -191,7 +193,7 @@ class Landscape:
             handles.append(Line2D([], [], marker="o", color="black", markersize=far, label="far off the plane", **dot))
             handles.append(Line2D([], [], marker="o", linestyle="", label="start", **ring))
         handles.append(Line2D([], [], color=END, marker="*", markersize=12, label="end" if self.runs else "centre", **_EDGE))
-        for kind in three_point_paths(self.surface.plane):
+        for kind in self._paths:
             dash: Any = LINES[kind]
             handles.append(Line2D([], [], color=COLOURS[kind], linestyle=dash, label=f"{kind} path"))
 

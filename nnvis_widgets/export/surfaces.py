@@ -28,7 +28,7 @@ def surface_figure(
     ----------
     surface : SurfaceResult
         With a run on it, where it was made so (`SurfaceResult.with_trajectory`). On a plane through three states the linear
-        and the quadratic path are drawn too.
+        and the quadratic path are drawn too, unless other runs are given.
     quantity : str
         "loss" or the name of a metric.
     runs : mapping of str to Trajectory, optional
