@@ -165,7 +165,7 @@ class TestFiles:
         def full(*_):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("nnvis_widgets.export.os.fsync", full)
+        monkeypatch.setattr("nnvis_widgets.export.files.os.fsync", full)
         with pytest.raises(OSError, match="No space"):
             save_table(pandas.DataFrame({"x": [1]}), target)
         assert [entry.name for entry in tmp_path.iterdir()] == ["t.csv"]

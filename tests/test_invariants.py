@@ -145,6 +145,14 @@ def differentiate(world):
         curvature.product(curvature.gradient())
 
 
+def film(world):
+    plane = nv.random_plane(world.model)
+    result = nv.measure_surface(world.evaluator, plane, resolution=3).with_trajectory(plane.project(world.run))
+    nv.surface_figure(result).canvas.draw()
+    nv.surface_figure_3d(result).canvas.draw()
+    nv.animate_trajectory(result, world.folder / "film.gif", seconds=0.2, dpi=40)
+
+
 def policies(world):
     for policy in ("final", "interpolate", "recalibrate", "batch"):
         evaluator = nv.Evaluator(world.model, world.loader, device="cpu", batchnorm=policy, calibration=world.loader)
@@ -183,6 +191,7 @@ CALLS = {
     "measure_surface": surface,
     "measure_surface after another": surfaces,
     "inspect": inspections,
+    "surface_figure and animate_trajectory": film,
     "policies": policies,
     "state_at": lambda w: [w.path.state_at(alpha) for alpha in (0.0, 0.3, 0.5, 1.2)],
     "Recorder": record,

@@ -112,6 +112,10 @@ def recorded(*more: str, out: str = "out", source: str = "model_and_data") -> li
     return ["run", "--run", "run", "--source", f"subject:{source}", "--out", out, "--points", "5", "--quiet", *more]
 
 
+def planes(*more: str, out: str = "out", source: str = "model_and_data") -> list[str]:
+    return ["surface", "--run", "run", "--source", f"subject:{source}", "--out", out, "--resolution", "5", "--quiet", *more]
+
+
 def table(name: str) -> pandas.DataFrame:
     """Return a written table; read by hand, since not every pandas reads back the last bit of a number."""
     text = pandas.read_csv(Path("out", name), dtype=str, keep_default_na=False)
@@ -202,7 +206,7 @@ class TestRun:
 
     def test_a_layer_that_did_not_move_says_so_in_its_picture_file(self, here, monkeypatch):
         drawn = {}
-        monkeypatch.setattr("nnvis_widgets.cli.run.save_figure", lambda figure, path: drawn.setdefault(Path(path).name, figure))
+        monkeypatch.setattr("nnvis_widgets.cli.output.save_figure", lambda figure, path: drawn.setdefault(Path(path).name, figure))
         assert main(recorded("--layer", "still", "--formats", "png")) == 0
         texts = [text.get_text() for text in drawn["still-paths.png"].axes[0].texts]
         assert len(texts) == 1
@@ -237,6 +241,105 @@ class TestRun:
         captured = capsys.readouterr()
         assert "100%" in captured.err
         assert re.fullmatch(r"\d+ files in out, such as .*\n", captured.out)
+
+
+class TestSurface:
+    def test_all_planes_that_the_run_allows_with_tables_figures_and_a_summary(self, here, capsys):
+        assert main(planes("--formats", "csv", "png")) == 0
+        kinds = ("random", "pca", "three-point")
+        expected = {f"{kind}-{name}" for kind in kinds for name in ("surface.safetensors", "surface.csv", "trajectory.csv")}
+        expected |= {f"{kind}-{name}.png" for kind in kinds for name in ("loss", "accuracy", "loss-3d")}
+        assert files() == expected | {"training.safetensors", "training.csv", "summary.csv"}
+        assert capsys.readouterr() == ("", "")
+        assert list(table("summary.csv")["plane"]) == list(kinds)
+
+    def test_the_numbers_are_those_of_the_library(self, here):
+        more = ["--plane", "random", "--plane", "three-point", "--plane-seed", "3", "--normalize", "layer", "--mid", "2"]
+        assert main(planes(*more, "--span", "0.5", "--formats", "csv")) == 0
+        run, evaluator = nv.Run.open("run"), importlib.import_module("subject").evaluator()
+        made = {
+            "random": nv.random_plane(run.final, normalize="layer", seed=3),
+            "three-point": nv.three_point_plane(run.initial, run[2].state, run.final),
+        }
+        losses = nv.measure_training(evaluator, run).loss
+        summary = table("summary.csv").set_index("plane")
+        for kind, plane in made.items():
+            expected = nv.measure_surface(evaluator, plane, resolution=5, span=0.5)
+            saved, where = nv.load(f"out/{kind}-surface.safetensors"), plane.project(run)
+            np.testing.assert_array_equal(saved.loss, expected.loss)
+            np.testing.assert_allclose(saved.trajectory, where.xy, rtol=1e-9, atol=1e-15)
+            assert saved.plane["digest"] == plane.digest
+            located = table(f"{kind}-trajectory.csv")
+            np.testing.assert_allclose(located["off_plane"], where.off_plane, rtol=1e-9, atol=1e-6)
+            np.testing.assert_array_equal(located["loss"], losses)
+            row = summary.loc[kind]
+            assert (row["loss_at_center"], row["loss_min"]) == (expected.center_loss, expected.loss.min())
+            assert row["off_plane_at_start"] == pytest.approx(where.off_plane[0], rel=1e-9, abs=1e-6)
+        assert len(table("random-surface.csv")) == 25
+
+    def test_the_summary_has_the_shares_of_a_principal_plane_beside_those_of_a_random_walk(self, here):
+        assert main(planes("--plane", "pca", "--formats", "csv")) == 0
+        plane = nv.pca_plane(nv.Run.open("run"))
+        row = table("summary.csv").iloc[0]
+        assert [row["explained_x"], row["explained_y"]] == pytest.approx(list(plane.explained))
+        assert row["random_walk_x"] == pytest.approx(6 / np.pi**2)
+
+    @pytest.mark.slow
+    def test_animate_writes_a_film_for_each_plane(self, here):
+        assert main(planes("--plane", "pca", "--animate", "gif", "--view", "3d", "--formats", "csv")) == 0
+        assert Path("out/pca-training.gif").read_bytes().startswith(b"GIF89a")
+
+    def test_a_run_on_a_line_has_a_random_plane_and_the_others_are_told(self, here, capsys):
+        net = importlib.import_module("subject").net()
+        with nv.Recorder(net, "line") as recorder:
+            for epoch in (1, 2):
+                with torch.no_grad():
+                    net.first.weight.add_(1.0)
+                recorder.record(epoch=epoch)
+        arguments = [argument if argument != "run" else "line" for argument in planes("--formats", "csv")]
+        assert main(arguments) == 0
+        told = capsys.readouterr().err
+        assert "no pca plane" in told
+        assert "no three-point plane" in told
+        assert list(table("summary.csv")["plane"]) == ["random"]
+        assert main([*arguments, "--force", "--plane", "pca"]) == 2
+        assert "argument --plane: pca" in capsys.readouterr().err
+
+    def test_an_interrupt_keeps_the_planes_that_are_complete(self, here, capsys, monkeypatch):
+        original, calls = nv.iter_surface, []
+
+        def interrupted(*arguments, **more):
+            results = original(*arguments, **more)
+            calls.append(1)
+            return results if len(calls) < 3 else stopped(results)
+
+        def stopped(results):
+            yield next(results)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("nnvis_widgets.cli.surface.iter_surface", interrupted)  # the first call is the check before the work
+        assert main(planes("--formats", "csv")) == 130
+        message = capsys.readouterr().err
+        assert "interrupted while measuring the pca plane" in message
+        complete = {"training.csv", "training.safetensors", "random-trajectory.csv", "random-surface.csv"}
+        assert files() == complete | {"random-surface.safetensors", "summary.csv", "pca-trajectory.csv"}
+        assert all(name in message for name in files())
+
+    @pytest.mark.skipif(not hasattr(nv, "hessian_plane"), reason="planes of curvature are not there yet")
+    def test_a_plane_of_curvature_is_measured_when_it_is_asked_for(self, here):
+        assert main(planes("--plane", "hessian", "--formats", "csv")) == 0
+        assert nv.load("out/hessian-surface.safetensors").fraction == 1.0
+
+    @pytest.mark.slow
+    def test_the_demo_is_measured_after_it_was_trained(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
+        out = ["--out", str(tmp_path / "out"), "--quiet", "--no-cuda", "--formats", "csv"]
+        assert main(["surface", "--demo", "digits", "--epochs", "1", "--samples", "90", "--resolution", "3", *out]) == 0
+        surface = nv.load(tmp_path / "out/random-surface.safetensors")
+        assert surface.loss.shape == (3, 3)
+        assert len(surface.trajectory) == 2
+        assert not (tmp_path / "out/pca-surface.csv").exists()  # needs three checkpoints
 
 
 REFUSED = {
@@ -277,6 +380,21 @@ REFUSED = {
     "device": (recorded("--device", "tpu9", out="new"), ["--device", "cpu", "tpu9"]),
     "no-cuda and cuda": (recorded("--no-cuda", "--device", "cuda", out="new"), ["--no-cuda", "--device cuda"]),
     "format": (recorded("--formats", "gif", out="new"), ["--formats", "'gif'", "png"]),
+    "surface: unknown plane": (planes("--plane", "tsne", out="new"), ["--plane", "'tsne'", "three-point"]),
+    "surface: resolution 2": (planes("--resolution", "2", out="new"), ["--resolution", "at least 3", "'2'"]),
+    "surface: span 0": (planes("--span", "0", out="new"), ["--span", "positive", "'0'"]),
+    "surface: seed of no random plane": (planes("--plane", "pca", "--plane-seed", "1", out="new"), ["--plane-seed", "random"]),
+    "surface: normalised pca": (planes("--plane", "pca", "--normalize", "layer", out="new"), ["--normalize", "--plane random"]),
+    "surface: mid of a random plane": (planes("--plane", "random", "--mid", "1", out="new"), ["--mid", "three-point"]),
+    "surface: mid out of range": (planes("--mid", "3", out="new"), ["--mid", "from 1 to 2", "'3'"]),
+    "surface: view of no film": (planes("--view", "3d", out="new"), ["--view", "--animate"]),
+    "surface: batchnorm": (planes("--batchnorm", "train", out="new"), ["--batchnorm", "'train'"]),
+    "surface: samples": (planes("--samples", "31", out="new"), ["--samples", "30", "31"]),
+    "surface: demo too short": (
+        ["surface", "--demo", "digits", "--epochs", "1", "--plane", "pca", "--out", "new"],
+        ["--plane", "3 checkpoints", "--plane random works"],
+    ),
+    "surface: epochs with run": (planes("--epochs", "3", out="new"), ["--epochs", "only with --demo"]),
 }  # fmt: skip
 
 
@@ -288,6 +406,7 @@ class TestRefusals:
 
         monkeypatch.setattr("nnvis_widgets.cli.sources.load_demo", train)
         monkeypatch.setattr("nnvis_widgets.cli.run.iter_training", train)
+        monkeypatch.setattr("nnvis_widgets.cli.surface.iter_training", train)
         arguments, told = REFUSED[case]
         assert main(arguments) == 2
         message = capsys.readouterr().err
@@ -325,13 +444,16 @@ class TestRefusals:
 
     def test_the_choices_of_the_options_are_those_of_the_library(self):
         from nnvis_widgets import demo
-        from nnvis_widgets.core import batchnorm
+        from nnvis_widgets.core import batchnorm, directions
+        from nnvis_widgets.export.animation import ENDINGS
 
         assert inspect.signature(demo.load_demo).parameters["epochs"].default == cli_options.EPOCHS
         assert cli_options.DEMOS == demo.DATASETS
         assert cli_options.OPTIMIZERS == demo.OPTIMIZERS
         assert cli_options.SCHEDULES == demo.SCHEDULES
         assert cli_options.BATCHNORM == batchnorm.POLICIES
+        assert tuple(name or "none" for name in directions.NORMALIZATIONS) == cli_options.NORMALIZATIONS
+        assert tuple(f".{film}" for film in cli_options.FILMS) == ENDINGS
 
     def test_no_command_is_refused_and_help_and_version_are_answered(self, capsys):
         assert main([]) == 2

@@ -13,6 +13,9 @@ OPTIMIZERS = ("sgd", "momentum", "adam")
 SCHEDULES = ("step", "constant")
 BATCHNORM = ("auto", "final", "interpolate", "recalibrate", "batch")
 FORMATS = ("csv", "png", "pdf")
+PLANES = ("random", "pca", "three-point", "hessian")
+NORMALIZATIONS = ("filter", "layer", "none")
+FILMS = ("gif", "mp4")
 EPOCHS = 15  # of a demo that is not told otherwise
 TRAINING = ("epochs", "seed", "schedule", "optimizer", "root")  # what only a demo can be told
 
@@ -26,6 +29,20 @@ examples:
   python -m nnvis_widgets run --demo mnist --root ../data --out results --layer fc1 --parameter conv1.weight 0,0,1,2
   python -m nnvis_widgets run --run runs/lenet --source mymodule:model_and_data --out results --layer all --path linear
 """
+
+_SURFACE = """\
+Measure the loss and the metrics on planes through the trained weights, with the recorded training on them. Writes results,
+tables, figures and, with --animate, the training being drawn over the surface."""
+_SURFACE_EXAMPLES = """\
+examples:
+  python -m nnvis_widgets surface --demo digits --out results
+  python -m nnvis_widgets surface --demo digits --optimizer adam --plane pca --animate gif --out results
+  python -m nnvis_widgets surface --run runs/lenet --source mymodule:model_and_data --plane random --plane-seed 3 --out results
+"""
+
+
+_MID = "half|distance|INDEX"
+_MIDS = "nearest to half of the epochs (default), nearest to half of the way travelled, or the index of a checkpoint"
 
 
 class Refused(ValueError):
@@ -51,6 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     _selection_options(run)
     _measuring_options(run)
     _output_options(run)
+    surface = commands.add_parser(
+        "surface", help="measure planes and write tables, figures and animations", description=_SURFACE, epilog=_SURFACE_EXAMPLES,
+        allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    _source_options(surface)
+    _plane_options(surface)
+    _output_options(surface)
     notebook = commands.add_parser(
         "notebook", help="open JupyterLab on the notebooks", allow_abbrev=False,
         description="Copy the notebooks to a folder of yours and open JupyterLab on them; what is there is not overwritten.",
@@ -100,16 +124,37 @@ def _measuring_options(run: argparse.ArgumentParser) -> None:
     group = run.add_argument_group("how")
     group.add_argument("--path", choices=("linear", "quadratic", "both"), default="both", help="default: both")
     group.add_argument(
-        "--mid", default="half", metavar="half|distance|INDEX",
-        help="the checkpoint that the quadratic path passes at alpha 0.5: nearest to half of the epochs (default), nearest to "
-        "half of the way travelled, or the index of a checkpoint",
+        "--mid", default="half", metavar=_MID, help=f"the checkpoint that the quadratic path passes at alpha 0.5: {_MIDS}"
     )  # fmt: skip
     group.add_argument(
         "--alpha", type=_finite, nargs=2, metavar=("LOW", "HIGH"), help="default: 0 1, and -0.5 1.5 for single weights"
     )
     group.add_argument("--points", type=_whole(2), default=41, metavar="N", help="on each path (default: 41)")
+    _evaluator_options(group)
+
+
+def _plane_options(surface: argparse.ArgumentParser) -> None:
+    group = surface.add_argument_group("which planes (all through the final weights)")
+    group.add_argument(
+        "--plane", action="append", choices=PLANES, default=[],
+        help="repeatable; default: random, and pca and three-point where the run allows them; hessian only when asked for",
+    )  # fmt: skip
+    group.add_argument("--normalize", choices=NORMALIZATIONS, help="of the random plane (default: filter)")
+    group.add_argument("--plane-seed", type=_whole(0), metavar="N", help="of the random and the hessian plane (default: 0)")
+    group.add_argument("--mid", metavar=_MID, help=f"the checkpoint that the three-point plane holds beside the ends: {_MIDS}")
+    group = surface.add_argument_group("how")
+    group.add_argument("--resolution", type=_whole(3), default=33, metavar="N", help="points along each axis (default: 33)")
+    group.add_argument(
+        "--span", type=_positive, metavar="S", help="half the width of the grid (default: 1 for random, else what covers the run)"
+    )
+    group.add_argument("--animate", choices=FILMS, help="also the training being drawn over each surface; mp4 needs imageio")
+    group.add_argument("--view", choices=("2d", "3d"), help="with --animate: a map (default) or a relief")
+    _evaluator_options(group)
+
+
+def _evaluator_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--samples", type=_whole(1), metavar="N", help="measure on N of the samples (default: all)")
-    group.add_argument("--batchnorm", choices=BATCHNORM, help="running statistics along the path (default: auto)")
+    group.add_argument("--batchnorm", choices=BATCHNORM, help="running statistics away from the recorded weights (default: auto)")
     group.add_argument("--device", metavar="DEVICE", help="auto (default: CUDA when there is one), cpu, cuda, cuda:1, ...")
     group.add_argument("--no-cuda", action="store_true", help="the same as --device cpu")
 
@@ -146,6 +191,13 @@ def _finite(text: str) -> float:
         number = math.nan
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f"a finite number such as -0.5, received {text!r}")
+    return number
+
+
+def _positive(text: str) -> float:
+    number = _finite(text)
+    if number <= 0:
+        raise argparse.ArgumentTypeError(f"a positive number, received {text!r}")
     return number
 
 

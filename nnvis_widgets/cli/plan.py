@@ -53,7 +53,7 @@ class Plan:
                 f"argument --path: a quadratic path needs a checkpoint between the first and the last, and this run holds "
                 f"{checkpoints} in all; --path linear works, received {options.path}"
             )
-        _check_mid(options.mid, checkpoints)
+        check_mid(options.mid, checkpoints)
         scopes = _scopes(options, layout)
         return cls(scopes, kinds, options.everything, tuple(options.alpha) if options.alpha else None, options.points, options.mid)
 
@@ -63,11 +63,7 @@ class Plan:
 
     def mid_index(self, run: Run) -> int | None:
         """Return the index of the mid checkpoint; None where the run has none."""
-        if len(run) < 3:
-            return None
-        if self.mid == "half":
-            return run.mid_index
-        return run.index_by_distance() if self.mid == "distance" else int(self.mid)
+        return mid_index(self.mid, run) if len(run) > 2 else None
 
     def paths(self, run: Run) -> dict[str, LagrangePath]:
         """Return the path of each kind through the run."""
@@ -91,6 +87,24 @@ def largest_moved(scope: Scope, run: Run, layout: Layout) -> Scope | None:
         if gap.numel() and float(gap.max()) > best:
             best, found = float(gap.max()), (name, element_index(int(gap.argmax()), layout.shapes[name]))
     return Scope.parse(found, layout) if found else None
+
+
+def check_mid(mid: str, checkpoints: int) -> None:
+    """Refuse a mid checkpoint that a run of so many has not."""
+    if mid in ("half", "distance"):
+        return
+    last = checkpoints - 2
+    inside = f"an index from 1 to {last}" if last >= 1 else "no index, since the run holds only its ends"
+    number = int(mid) if mid.isdecimal() else math.nan
+    if not 1 <= number <= last:
+        raise Refused(f"argument --mid: half, distance, or {inside}; received {mid!r}")
+
+
+def mid_index(mid: str, run: Run) -> int:
+    """Return the index of the mid checkpoint of a run that has one."""
+    if mid == "half":
+        return run.mid_index
+    return run.index_by_distance() if mid == "distance" else int(mid)
 
 
 @contextmanager
@@ -131,13 +145,3 @@ def _index(text: str) -> tuple[int, ...]:
     if not all(part.strip().isdecimal() for part in parts):
         raise ValueError(f"INDEX is whole numbers joined by commas, such as 0,0,1,2; received {text!r}")
     return tuple(int(part) for part in parts)
-
-
-def _check_mid(mid: str, checkpoints: int) -> None:
-    if mid in ("half", "distance"):
-        return
-    last = checkpoints - 2
-    inside = f"an index from 1 to {last}" if last >= 1 else "no index, since the run holds only its ends"
-    number = int(mid) if mid.isdecimal() else math.nan
-    if not 1 <= number <= last:
-        raise Refused(f"argument --mid: half, distance, or {inside}; received {mid!r}")

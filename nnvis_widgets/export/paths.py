@@ -1,32 +1,23 @@
-"""Figures and tables as files: PNG, PDF and SVG pictures of results, CSV tables, each written whole or not at all.
+"""Figures of paths: loss and metrics side by side, all layers in one plot, how far each has moved.
 
 May import: anything of ours but `cli`; uses `matplotlib.figure.Figure` directly, so neither a display nor pyplot's global state.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
-import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from .results import COLOURS, MovementTable, PathResult, caption
+from ..results import COLOURS, MovementTable, PathResult, caption
 
 if TYPE_CHECKING:
-    import pandas
     from matplotlib.axes import Axes
 
-PICTURES = (".png", ".pdf", ".svg")
 _HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _DASHES = ("-", "--", ":", "-.")
-_PLAIN = re.compile(r"[a-z0-9_.]{1,100}(\[(\d+(, \d+)*)?\])?")
 _PANEL = (5.4, 4.4)
 
 
@@ -103,64 +94,6 @@ def moved(result: PathResult) -> bool:
     return result.distance > 0 or not np.array_equal(result.loss, np.full_like(result.loss, result.loss[0]), equal_nan=True)
 
 
-def save_figure(figure: Figure, path: str | os.PathLike, *, dpi: int = 150) -> Path:
-    """Write a figure to a file, whole or not at all; the ending of its name says how.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    path : path
-        Ending in .png, .pdf or .svg.
-    dpi : int
-        Of a PNG.
-
-    Returns
-    -------
-    pathlib.Path
-    """
-    target = Path(path)
-    if target.suffix not in PICTURES:
-        raise ValueError(f"path: a name that ends in {', '.join(PICTURES)}; received {target.name!r}")
-    content = io.BytesIO()
-    # dates would make equal pictures unequal; type 42 keeps text in a PDF selectable
-    undated: dict[str, Any] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(target.suffix, {})
-    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
-        figure.savefig(content, format=target.suffix[1:], dpi=dpi, metadata=undated)
-    return _replace(target, content.getvalue())
-
-
-def save_table(table: pandas.DataFrame, path: str | os.PathLike) -> Path:
-    """Write a table as CSV, whole or not at all; numbers keep every digit that tells them apart, infinity is ``inf``."""
-    target = Path(path)
-    if target.suffix != ".csv":
-        raise ValueError(f"path: a name that ends in .csv; received {target.name!r}")
-    return _replace(target, table.to_csv(index=False, lineterminator="\n").encode())
-
-
-def file_stem(scope: str, level: str = "") -> str:
-    """Return the name of a scope as the beginning of a file name; two scopes never share one.
-
-    Lower-case names of layers, tensors and single weights stay readable. Any other name (also one that differs from another
-    by case alone, which Windows and macOS do not tell apart) gets a digest of itself behind a ``~``.
-
-    Parameters
-    ----------
-    scope : str
-        Canonical, as in ``PathResult.scope``.
-    level : str
-        Of the scope; tells a layer that is called "model" from the whole model.
-
-    Examples
-    --------
-    >>> file_stem("fc1.weight[1, 11]"), file_stem("fc1.weight[11, 1]")
-    ('fc1.weight@1-11', 'fc1.weight@11-1')
-    """
-    if _PLAIN.fullmatch(scope) and scope[0] not in ".[" and (scope != "model" or level in ("", "model")):
-        return scope.replace("[", "@").replace(", ", "-").removesuffix("]")
-    readable = re.sub(r"[^A-Za-z0-9_.]+", "_", scope).strip("._")[:60] or "scope"
-    return f"{readable}~{hashlib.blake2b(scope.encode(), digest_size=6).hexdigest()}"
-
-
 def _one_scope(results: Sequence[PathResult]) -> PathResult:
     scopes = list(dict.fromkeys(result.scope for result in results))
     if len(scopes) != 1:
@@ -215,17 +148,3 @@ def _caption(results: Sequence[PathResult], bands: bool = True) -> str:
     if lost:
         parts.append(f"{lost} points are not finite and not drawn")
     return "; ".join(parts)
-
-
-def _replace(target: Path, content: bytes) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
-    return target

@@ -1,0 +1,25 @@
+"""Results as files: figures of paths and surfaces, tables, animations, each written whole or not at all.
+
+May import: results. Figures are made without pyplot: neither a display nor its global state is used.
+"""
+
+from .animation import animate_trajectory
+from .files import PICTURES, file_stem, replacing, save_figure, save_table, write_whole
+from .paths import moved, movement_figure, overview_figure, path_figure
+from .surfaces import surface_figure, surface_figure_3d
+
+__all__ = [
+    "PICTURES",
+    "animate_trajectory",
+    "file_stem",
+    "moved",
+    "movement_figure",
+    "overview_figure",
+    "path_figure",
+    "replacing",
+    "save_figure",
+    "save_table",
+    "surface_figure",
+    "surface_figure_3d",
+    "write_whole",
+]
