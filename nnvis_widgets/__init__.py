@@ -42,6 +42,7 @@ _HOMES = {
     "LeNet": "demo",
     "load_demo": "demo",
     "PathExplorer": "widgets.path_explorer",
+    "TrainingMonitor": "widgets.training_monitor",
 }
 
 __all__ = ["__version__", *_HOMES]
