@@ -15,22 +15,22 @@ import ipywidgets as widgets
 import numpy as np
 
 from .plot import NOTHING, assign
-from .theme import CROSSING, FAINT, INK, QUADRATIC
+from .theme import CROSSING, FAINT, INK, QUADRATIC, SERIES
 
 CHARTS = ("losses", "metrics", "movement")
-FEW = 150  # points of a chart: so many are shown as dots, of more only the last of each line
-_HEIGHT, _ASPECT = 235, 1.55  # of a figure, and width to height of the one whose axes have one scale
+FEW = 200  # points of a chart that are shown as dots, too
+_HEIGHT, _ASPECT = 240, 2.0  # of a figure, and width to height of the one whose axes have one scale
 _MARGIN = {"top": 8, "bottom": 40, "left": 62, "right": 14}
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line: what is not finite is a gap."""
+    """One line: what is not finite is a gap. `colour` is a place in the cycle of `SERIES`."""
 
     name: str
     x: np.ndarray
     y: np.ndarray
-    colour: str
+    colour: int
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,11 @@ class MonitorView(widgets.Box):
         """Draw a scene; only what differs reaches the browser."""
         last = max((float(s.x[-1]) for chart in scene.charts.values() for s in chart.series if len(s.x)), default=1.0)
         first = min((float(s.x[0]) for chart in scene.charts.values() for s in chart.series if len(s.x)), default=0.0)
-        pad = 0.02 * (last - first) or 0.05
+        last = max(last, first + 1.0)
+        pad = 0.02 * (last - first)
         _limit(self._x, first - pad, last + pad)
+        for plot in self._charts.values():
+            _round_ticks(plot.epochs, 8)
         for name, plot in self._charts.items():
             plot.show(scene.charts.get(name, Chart()), scene.bookmarks)
         self._way.show(scene.way)
@@ -99,19 +102,14 @@ class _ChartPlot:
         self._y, unit = bq.LinearScale(min=0.0, max=1.0), bq.LinearScale(min=0.0, max=1.0)
         scales = {"x": x, "y": self._y}
         self.caption = _caption(name)
-        self._lines = bq.Lines(x=NOTHING, y=NOTHING, scales=scales, visible=False, stroke_width=2, apply_clip=True)
-        self._dots = bq.Scatter(
-            x=NOTHING, y=NOTHING, scales=scales, visible=False, marker="circle", default_size=16, display_names=False,
-            tooltip=bq.Tooltip(fields=["name", "x", "y"], labels=["", "epoch", ""], formats=["", ".3g", ".5g"]),
-        )  # fmt: skip
+        # dots by the lines themselves: a scatter of several colours paints what is added later black
+        self._lines = bq.Lines(x=NOTHING, y=NOTHING, scales=scales, visible=False, stroke_width=2, marker="circle", marker_size=16)
         self._bookmarks = bq.Lines(
             x=NOTHING, y=NOTHING, scales={"x": x, "y": unit}, visible=False, stroke_width=1, line_style="dashed", colors=[CROSSING]
         )
-        self._axis = bq.Axis(
-            scale=self._y, orientation="vertical", grid_lines="none", num_ticks=5, label_offset="46px", label_color=INK
-        )
-        epochs = bq.Axis(scale=x, label="epoch", grid_lines="none", num_ticks=8, label_offset="28px", label_color=INK)
-        self.figure = _figure(name, [self._bookmarks, self._lines, self._dots], [epochs, self._axis])
+        self._axis = bq.Axis(scale=self._y, orientation="vertical", grid_lines="none", label_offset="46px", label_color=INK)
+        self.epochs = bq.Axis(scale=x, label="epoch", grid_lines="none", label_offset="28px", label_color=INK)
+        self.figure = _figure(name, [self._bookmarks, self._lines], [self.epochs, self._axis])
 
     def show(self, chart: Chart, bookmarks: Sequence[float]) -> None:
         _say(self.caption, chart.caption)
@@ -120,50 +118,33 @@ class _ChartPlot:
         if self._axis.label != label:
             self._axis.label = label
         with ExitStack() as held:
-            for mark in (self._lines, self._dots, self._bookmarks):
+            for mark in (self._lines, self._bookmarks):
                 held.enter_context(mark.hold_sync())
             self._draw_lines(series)
-            self._draw_dots(series)
             marks = np.repeat(np.array(bookmarks, dtype=float)[:, None], 2, axis=1)
             assign(self._bookmarks, len(bookmarks) > 0, x=marks, y=np.tile([0.0, 1.0], (len(marks), 1)))
         if series:
             values = np.concatenate([y[np.isfinite(y)] for _, y in series])
             low, high = float(values.min()), float(values.max())
             pad = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
-            form = f".{max(0, min(9, 1 - int(np.floor(np.log10(high - low + 2 * pad)))))}f"
-            if self._axis.tick_format != form:
-                self._axis.tick_format = form
             _limit(self._y, low - pad, high + pad)
+            _round_ticks(self._axis, 5)
 
     def _draw_lines(self, series: Sequence[tuple[Series, np.ndarray]]) -> None:
-        width = max((len(y) for _, y in series), default=0)
-        if width < 2:
+        parts = [part for one, values in series for part in _parts(one, values)]
+        width = max((len(x) for x, _, _ in parts), default=0)
+        if not width:
             assign(self._lines, False)
             return
-        # a shorter line repeats its last point
-        x, y = (np.array([np.pad(row, (0, width - len(row)), mode="edge") for row in rows])
-                for rows in ([s.x for s, _ in series], [y for _, y in series]))  # fmt: skip
+        # a shorter part repeats its last point; bqplot takes no single one
+        width = max(width, 2)
+        x, y = (np.array([np.pad(part[i], (0, width - len(part[i])), mode="edge") for part in parts]) for i in (0, 1))
         assign(self._lines, True, x=x, y=y)
-        colours = [s.colour for s, _ in series]
-        if self._lines.colors != colours:
-            self._lines.colors = colours
-
-    def _draw_dots(self, series: Sequence[tuple[Series, np.ndarray]]) -> None:
-        few = sum(len(y) for _, y in series) <= FEW
-        x, y, colours, names = [], [], [], []
-        for one, values in series:
-            at = np.flatnonzero(np.isfinite(values))
-            at = at if few else at[-1:]
-            x.append(one.x[at])
-            y.append(values[at])
-            colours += [one.colour] * len(at)
-            names += [one.name] * len(at)
-        if series and self._dots.colors != colours:
-            self._dots.colors = colours
-        if series:
-            assign(self._dots, True, x=np.concatenate(x), y=np.concatenate(y), names=np.array(names))
-        else:
-            assign(self._dots, False)
+        colours = [SERIES[colour] for _, _, colour in parts]
+        marker = "circle" if sum(len(x) for x, _, _ in parts) <= FEW else None
+        for name, value in (("colors", colours), ("marker", marker)):
+            if getattr(self._lines, name) != value:
+                setattr(self._lines, name, value)
 
 
 class _WayPlot:
@@ -183,12 +164,11 @@ class _WayPlot:
         self._marked = dots(CROSSING, marker="triangle-up", default_size=90)
         self._start = dots(INK, marker="circle", default_size=80, fill=False, stroke_width=2)
         self._now = dots(QUADRATIC, marker="diamond", default_size=110)
-        axes = [
-            bq.Axis(scale=self._x, label="distance in the plane", grid_lines="none", num_ticks=6, label_offset="28px",
-                    label_color=INK, tick_format="~g"),
-            bq.Axis(scale=self._y, orientation="vertical", grid_lines="none", num_ticks=5, tick_format="~g"),
-        ]  # fmt: skip
-        self.figure = _figure("way", [self._line, self._dots, self._marked, self._start, self._now], axes)
+        self._axes = [
+            bq.Axis(scale=self._x, label="distance in the plane", grid_lines="none", label_offset="28px", label_color=INK),
+            bq.Axis(scale=self._y, orientation="vertical", grid_lines="none"),
+        ]
+        self.figure = _figure("way", [self._line, self._dots, self._marked, self._start, self._now], self._axes)
         self.figure.min_aspect_ratio = self.figure.max_aspect_ratio = _ASPECT
 
     def show(self, way: Way) -> None:
@@ -211,6 +191,8 @@ class _WayPlot:
             span = 1.15 * max(high[0] - low[0], inner * (high[1] - low[1])) or 1.0
             for scale, middle, width in zip((self._x, self._y), (low + high) / 2, (span, span / inner), strict=True):
                 _limit(scale, middle - width / 2, middle + width / 2)
+            for axis, count in zip(self._axes, (7, 5), strict=True):
+                _round_ticks(axis, count)
 
 
 def _drawn(values: np.ndarray, log: bool) -> np.ndarray:
@@ -220,10 +202,29 @@ def _drawn(values: np.ndarray, log: bool) -> np.ndarray:
         return np.log10(np.where(values > 0, values, np.nan)) if log else values
 
 
+def _parts(series: Series, values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    """Return the stretches of a line between its gaps, and its colour."""
+    good = np.isfinite(values)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(int)))
+    return [(series.x[a:b], values[a:b], series.colour) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
 def _limit(scale: bq.LinearScale, low: float, high: float) -> None:
     if (scale.min, scale.max) != (low, high):
         with scale.hold_sync():
             scale.min, scale.max = float(low), float(high)
+
+
+def _round_ticks(axis: bq.Axis, count: int) -> None:
+    """Put at most so many ticks at round numbers: those of bqplot are too many for a small figure."""
+    low, high = axis.scale.min, axis.scale.max
+    raw = (high - low) / count
+    base = 10.0 ** np.floor(np.log10(raw))
+    step = base * next(factor for factor in (1, 2, 5, 10) if factor * base >= raw * (1 - 1e-9))
+    ticks = step * np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) + 0.0
+    if not np.array_equal(axis.tick_values, ticks):
+        with axis.hold_sync():
+            axis.tick_values, axis.tick_format = ticks, f".{max(0, -int(np.floor(np.log10(step) + 1e-9)))}f"
 
 
 def _say(line: widgets.HTML, text: str) -> None:

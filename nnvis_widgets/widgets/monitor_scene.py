@@ -50,4 +50,4 @@ def _series(name: str, x: np.ndarray, y: np.ndarray, number: int) -> Series:
     """Return a line of at most `DRAWN` points, the last one among them."""
     every = -(-len(x) // DRAWN)
     at = np.arange(len(x) - 1, -1, -every)[::-1] if every > 1 else slice(None)
-    return Series(name, x[at], y[at], SERIES[number % len(SERIES)])
+    return Series(name, x[at], y[at], number % len(SERIES))

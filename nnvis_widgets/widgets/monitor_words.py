@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..views.monitor import Series
-from ..views.theme import CROSSING, INK, QUADRATIC, swatch
+from ..views.theme import CROSSING, INK, QUADRATIC, SERIES, swatch
 
 if TYPE_CHECKING:
     from .monitor_study import MonitorStudy
@@ -27,17 +27,17 @@ def chart_caption(name: str, series: Sequence[Series], more: str = "") -> str:
     if not series:
         what = {"losses": "loss", "metrics": "accuracy"}.get(name)
         empty = f"none recorded; <code>recorder.record(epoch=epoch, test_{what}=...)</code>" if what else "no checkpoint yet"
-        return f"<b>{TITLES[name]}</b> &nbsp; <span class='nnvis-small'>{empty}</span>"
+        return f"<b>{TITLES[name]}</b><br><span class='nnvis-small'>{empty}</span>"
     percent = name == "movement"
-    items = [f"{swatch(s.colour)}{html.escape(s.name)} {_value(s.y[-1], percent)}" for s in series]
-    return f"<b>{TITLES[name]}</b> &nbsp; " + "".join(f'<span class="item">{item}</span>' for item in items) + more
+    items = [f"{swatch(SERIES[s.colour])}{html.escape(s.name)} {_value(s.y[-1], percent)}" for s in series]
+    return f"<b>{TITLES[name]}</b><br>" + "".join(f'<span class="item">{item}</span>' for item in items) + more
 
 
 def way_caption(study: MonitorStudy) -> str:
     """Return what the trajectory shows and how much of the run it can show."""
     frame = study.frame
     if frame is None:
-        return f"<b>{TITLES['way']}</b> &nbsp; <span class='nnvis-small'>two checkpoints that differ are needed</span>"
+        return f"<b>{TITLES['way']}</b><br><span class='nnvis-small'>two checkpoints that differ are needed</span>"
     marks = [("#9711", INK, "start"), ("#9670", QUADRATIC, "now")]
     if any(index in frame.keys for index, _ in study.bookmarks):
         marks.append(("#9650", CROSSING, "bookmark"))
@@ -45,8 +45,8 @@ def way_caption(study: MonitorStudy) -> str:
     shown, chance = frame.explained.sum(), frame.random_walk.sum()
     return (
         f"<b>{TITLES['way']}</b> &nbsp; " + "".join(f'<span class="item">{sign}</span>' for sign in signs) + "<br>"
-        f"<span class='nnvis-small'>two principal components hold {shown:.0%} of the variance; {chance:.0%} of that of a random "
-        f"walk of {len(frame.keys)} points</span>"
+        f"<span class='nnvis-small'>PC 1 and 2 hold {shown:.0%} of the variance (random walk of {len(frame.keys)} points: "
+        f"{chance:.0%})</span>"
     )
 
 
@@ -64,7 +64,7 @@ def status_line(monitor: TrainingMonitor) -> str:
         parts.append(f"{study.epoch_seconds:.3g} s an epoch")
     if np.isfinite(study.budget.share):
         parts.append(f"this monitor: {study.budget.share:.1%} of the time")
-    parts.append(f"{len(study)} checkpoints")
+    parts.append(f"{len(study)} checkpoint{'s' * (len(study) > 1)}")
     parts.append("seeds: 1")
     for name in study.names("rest"):
         parts.append(f"{html.escape(name)} {_value(study.series(name)[1][-1])}")

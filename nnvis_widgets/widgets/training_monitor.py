@@ -92,6 +92,7 @@ class TrainingMonitor(Explorer):
             raise TypeError(f"recorder: an nv.Recorder(model, folder), received a {type(recorder).__name__}")
         self.recorder, self.evaluator = recorder, evaluator
         self._explorers = explorers
+        self._opened: list[widgets.Widget] = []
         self.study = MonitorStudy(recorder)
         self.starved, self._turned, self._asked = False, True, False
         self._drawn_at = -np.inf
@@ -107,8 +108,9 @@ class TrainingMonitor(Explorer):
         self.notes = widgets.HTML().add_class("nnvis-notes")
         self.exploration = widgets.VBox()
         self._assist = Assist(LABELS, ["b", "s", "e"], lambda key, _shift: self._press(key))
+        self.status.layout.display = "none"  # nothing is computed in the background: of the status only its errors are shown
         self.children = [
-            self._style, self._assist, self._buttons(), self.status_line, self.notes, self.status.error,
+            self._style, self._assist, self._buttons(), self.status_line, self.notes, self.status, self.status.error,
             self.view, self.exploration,
         ]  # fmt: skip
         self._unsubscribe = recorder.subscribe(self._hear)
@@ -162,12 +164,16 @@ class TrainingMonitor(Explorer):
         run = self.recorder.run
         makers = _default_explorers() if self._explorers is None else self._explorers
         made = {title: make(self.evaluator, run) for title, make in makers.items()}
-        for old in self.exploration.children:
-            old.close()
+        self._close_explorers()
+        self._opened = list(made.values())
         title = widgets.HTML(f"<b>The run so far</b>: {len(run)} checkpoints, to epoch {run.epochs[-1]:.4g}")
         several = widgets.Tab(list(made.values()), titles=list(made)) if len(made) > 1 else None
         self.exploration.children = [title, *([several] if several else made.values())]
-        return list(made.values())
+        return list(self._opened)
+
+    def _close_explorers(self) -> None:
+        for widget in (*self._opened, *self.exploration.children):
+            widget.close()
 
     @property
     def _unexplorable(self) -> str:
@@ -191,6 +197,7 @@ class TrainingMonitor(Explorer):
         """Stop to listen, and remove the widget with everything in it; the recorder goes on."""
         if not self._closed and hasattr(self, "_unsubscribe"):
             self._unsubscribe()
+            self._close_explorers()
             if self._timer is not None:
                 self._timer.cancel()
         super().close()
