@@ -53,6 +53,7 @@ _HOMES = {
     "load_demo": "demo",
     "PathExplorer": "widgets.path_explorer",
     "SurfaceExplorer": "widgets.surface_explorer",
+    "TrainingMonitor": "widgets.training_monitor",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -101,7 +101,7 @@ def _plane(run: RunLike, layout: Layout, center: State, names: list[str]) -> Gen
             f"checkpoint {diverged[0]} of the run holds NaN or infinity, or is too far away to be squared; take a run of the "
             "checkpoints before: nv.Run.from_states([checkpoint.state for checkpoint in run[:k]])"
         )
-    variances, loadings = _components(gram, blocks.columns)
+    variances, loadings = components(gram, blocks.columns)
     total = variances.sum()
     if not total > 0 or len(variances) < 2 or variances[1] <= FLAT * total:
         what = "all checkpoints are equal" if not total > 0 else "all checkpoints lie on one line"
@@ -136,7 +136,7 @@ def _plane(run: RunLike, layout: Layout, center: State, names: list[str]) -> Gen
     )
 
 
-def _components(gram: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
+def components(gram: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the variances, times T, of the centred rows behind a Gram matrix, largest first, and the loadings (T, .)."""
     centred = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
     values, vectors = scipy.linalg.eigh((centred + centred.T) / 2)

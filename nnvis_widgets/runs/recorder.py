@@ -1,6 +1,6 @@
 """Writing a training run: one line in the user's own loop, and nothing lost when the process is killed.
 
-May import: torch, core.states, store, runs.run.
+May import: torch, core.states, store, runs.run, runs.listening. Whoever wants to watch subscribes; nothing here draws.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import os
 import re
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from .. import store
 from ..core.states import Layout, StateError, digest, snapshot, unwrap
+from .listening import Listener, Listeners, Notice
 from .run import INDEX, Run, RunError
 
 
@@ -36,6 +38,14 @@ class Recorder:
     resume : bool
         Continue the run that the folder holds. Its last weights are ``nv.Run.open(folder).final``.
 
+    Attributes
+    ----------
+    folder : Path
+    layout : Layout
+        What the model's tensors are.
+    stop_requested : bool
+        Whether `request_stop` was called since the with block was entered. Nothing stops by itself: a loop reads it.
+
     Raises
     ------
     RunError
@@ -47,17 +57,24 @@ class Recorder:
     ...     for epoch in range(1, 16):
     ...         train_one_epoch()
     ...         recorder.record(epoch=epoch, test_loss=0.3)
+    ...         if recorder.stop_requested:
+    ...             break
     """
 
     def __init__(self, model: nn.Module, folder: str | os.PathLike, *, resume: bool = False):
         self._model = model
         self.folder = Path(folder)
         self._resume = resume
-        self._layout = Layout.of(model)
+        self.layout = Layout.of(model)
+        self.stop_requested = False
         self._entries: list[dict[str, Any]] = []
+        self._bookmarks: list[dict[str, Any]] = []
         self._steps = 0
         self._last_digest = ""
+        self._second_names: dict[str, str] = {}
         self._inside = False
+        self._listeners = Listeners()
+        self._writing = threading.RLock()  # a bookmark may come from another thread than the training's
 
     def __enter__(self) -> Recorder:
         exists = (self.folder / INDEX).is_file()
@@ -67,7 +84,7 @@ class Recorder:
                 "Name another folder, or pass resume=True to continue that run"
             )
         if exists:
-            self._continue()
+            state = self._continue()
         else:
             if self.folder.exists() and not self.folder.is_dir():
                 raise RunError(f"folder: {self.folder} is a file; name an empty or a new folder")
@@ -75,13 +92,15 @@ class Recorder:
             if foreign:
                 names = ", ".join(sorted(foreign)[:3])
                 raise RunError(f"folder: {self.folder} holds other files ({names}); name an empty or a new folder")
-        self._inside = True
+        self._inside, self.stop_requested = True, False
         if not exists:
-            self._write(epoch=0.0, metrics={})
+            state = self._write(epoch=0.0, metrics={})
+        self._tell("start", state)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._inside = False
+        self._tell("end")
 
     def record(self, epoch: float | None = None, **metrics: float) -> None:
         """Write a checkpoint of the model as it is now.
@@ -109,23 +128,70 @@ class Recorder:
         if not math.isfinite(number) or number <= last:
             initial = "; epoch 0 is the initial weights; count from 1 or leave epoch out" if number == 0 else ""
             raise RunError(f"epoch: a number greater than the last one recorded ({last:g}), received {epoch!r}{initial}")
-        self._write(epoch=number, metrics=_numbers(metrics))
+        self._tell("checkpoint", self._write(epoch=number, metrics=_numbers(metrics)))
 
     def step(self, **metrics: float) -> None:
         """Write a checkpoint within an epoch, after an optimiser step; its epoch is filled in when the epoch is recorded."""
         self._check_inside()
         checked = _numbers(metrics)
-        self._write(epoch=None, metrics=checked, step=self._steps + 1)
+        state = self._write(epoch=None, metrics=checked, step=self._steps + 1)
         self._steps += 1
+        self._tell("checkpoint", state)
+
+    def bookmark(self, label: str | None = None) -> None:
+        """Mark the last checkpoint, under a label if there is one: see ``Run.bookmarks``. May be called from any thread.
+
+        Raises
+        ------
+        RunError
+            Outside of the with block.
+        OSError
+            The disk is full or gone.
+        """
+        self._check_inside()
+        if not (label is None or isinstance(label, str)):
+            raise RunError(f"label: a text or None, received {type(label).__name__} {label!r}"[:300])
+        with self._writing:
+            mark = {"checkpoint": len(self._entries) - 1, "label": label}
+            if mark in self._bookmarks:
+                return
+            self._write_index(self._entries, self._second_names, [*self._bookmarks, mark])
+            self._bookmarks.append(mark)
+        self._tell("bookmark")
+
+    def request_stop(self) -> None:
+        """Ask the loop to end: it finds `stop_requested` true. May be called from any thread."""
+        self.stop_requested = True
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with a `Notice` of everything that is written from now on, and return a function that ends this.
+
+        It is called in the thread of the training, after the files are complete. One that raises is dropped with a warning; the
+        training never notices.
+        """
+        return self._listeners.add(listener)
+
+    @property
+    def recording(self) -> bool:
+        """Whether the with block has been entered and not left."""
+        return self._inside
 
     @property
     def run(self) -> Run:
         """The run so far, opened from the folder."""
         return Run.open(self.folder)
 
-    def _write(self, epoch: float | None, metrics: dict[str, float], step: int | None = None) -> None:
+    def _tell(self, kind: str, state: dict[str, Tensor] | None = None) -> None:
+        if self._listeners:
+            entry = self._entries[-1]
+            self._listeners.tell(Notice(kind, len(self._entries) - 1, entry["epoch"], _numbers(entry["metrics"]), state))
+
+    def _write(self, epoch: float | None, metrics: dict[str, float], step: int | None = None) -> dict[str, Tensor]:
+        with self._writing:
+            return self._write_checkpoint(epoch, metrics, self._steps if step is None else step)
+
+    def _write_checkpoint(self, epoch: float | None, metrics: dict[str, float], step: int) -> dict[str, Tensor]:
         state = snapshot(self._model)
-        step = self._steps if step is None else step
         fingerprint = digest(state)
         entries = list(self._entries)
         unchanged = bool(entries) and epoch is not None and entries[-1]["epoch"] is None and fingerprint == self._last_digest
@@ -139,7 +205,7 @@ class Recorder:
             if not unchanged:
                 own = {name: tensor for name, tensor in state.items() if name not in aliases}
                 store.write_tensors(self.folder / file, own)
-            self._write_index(entries, aliases)
+            self._write_index(entries, aliases, self._bookmarks)
         except OSError as error:
             raise OSError(
                 error.errno,
@@ -147,33 +213,39 @@ class Recorder:
                 f"{len(self._entries)} completed before it. Make room and call record again, or continue later with "
                 "Recorder(..., resume=True)",
             ) from error
-        self._entries, self._last_digest = entries, fingerprint
+        self._entries, self._last_digest, self._second_names = entries, fingerprint, aliases
+        return state
 
-    def _write_index(self, entries: list[dict[str, Any]], aliases: dict[str, str]) -> None:
+    def _write_index(self, entries: list[dict[str, Any]], aliases: dict[str, str], bookmarks: list[dict[str, Any]]) -> None:
         content = {
-            "parameters": [*self._layout.shapes, *self._layout.aliases],
+            "parameters": [*self.layout.shapes, *self.layout.aliases],
             "aliases": aliases,
             "model": type(unwrap(self._model)).__name__,
             "checkpoints": entries,
+            "bookmarks": bookmarks,
         }
         store.write_json(self.folder / INDEX, content)
 
-    def _continue(self) -> None:
+    def _continue(self) -> dict[str, Tensor]:
         run = Run.open(self.folder)
         state = snapshot(self._model)
         try:
-            self._layout.check(run.final, f"the last checkpoint in {self.folder}")
+            self.layout.check(run.final, f"the last checkpoint in {self.folder}")
         except StateError as error:
             raise RunError(f"folder: {self.folder} holds a run of another model; name another folder ({error})") from error
-        self._entries = store.read_json(self.folder / INDEX)["checkpoints"]
+        index = store.read_json(self.folder / INDEX)
+        self._entries, self._bookmarks = index["checkpoints"], index.get("bookmarks", [])
+        self._second_names = index["aliases"]
         self._steps = max(entry["step"] or 0 for entry in self._entries)
-        self._last_digest = digest(run.final)
+        last = run.final
+        self._last_digest = digest(last)
         if digest(state) != self._last_digest:
             warnings.warn(
                 f"the model's weights are not those of the last checkpoint in {self.folder} (epoch {run.epochs[-1]:g}); to "
                 "continue from there, first call model.load_state_dict(nv.Run.open(folder).final)",
                 stacklevel=3,
             )
+        return last
 
     def _check_inside(self) -> None:
         if not self._inside:

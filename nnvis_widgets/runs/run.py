@@ -1,13 +1,13 @@
 """Reading a training run: checkpoints that stay on disk until they are asked for.
 
-May import: torch, numpy, core.states, core.pieces, store.
+May import: torch, numpy, core.states, core.pieces, store, runs.checkpoint, runs.files.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,55 +17,11 @@ from torch import Tensor
 
 from .. import store
 from ..core.distances import distances
-from ..core.pieces import Piece, cut
-from ..core.states import Layout, State, copied, digest, plain_names, same_memory
+from ..core.states import Layout, State, copied, plain_names, same_memory
+from .checkpoint import Checkpoint, Pieces, Read, fill_epochs
 from .files import RunError, read_pieces, read_state
 
 INDEX = "run.json"
-Read = Callable[[], State]
-Pieces = Callable[[Sequence[Piece]], list[Tensor]]
-
-
-class Checkpoint:
-    """One recorded moment of a run.
-
-    Attributes
-    ----------
-    index : int
-    epoch : float
-        Steps within an epoch have fractional epochs.
-    step : int or None
-        Number of ``recorder.step()`` calls before it.
-    metrics : dict of str to float
-    state : dict of str to Tensor
-        Read from disk at each use.
-    """
-
-    def __init__(
-        self, index: int, epoch: float, step: int | None, metrics: Mapping[str, float], read: Read, pieces: Pieces | None = None
-    ):
-        self.index, self.epoch, self.step, self.metrics = index, epoch, step, dict(metrics)
-        self._read, self._pieces = read, pieces
-        self._digest: str | None = None
-
-    @property
-    def state(self) -> dict[str, Tensor]:
-        """The weights and buffers, read from disk at each use."""
-        return dict(self._read())
-
-    def pieces(self, wanted: Sequence[Piece]) -> list[Tensor]:
-        """Return neighbouring elements of some tensors as vectors, without reading the rest of a file."""
-        return cut(self._read(), wanted) if self._pieces is None else self._pieces(wanted)
-
-    @property
-    def digest(self) -> str:
-        """32 hexadecimal digits that identify the weights; computed once."""
-        if self._digest is None:
-            self._digest = digest(self._read())
-        return self._digest
-
-    def __repr__(self) -> str:
-        return f"Checkpoint({self.index}, epoch {self.epoch:g})"
 
 
 class Run(Sequence):
@@ -80,9 +36,17 @@ class Run(Sequence):
         What was recorded beside the weights; NaN where a checkpoint has no such value.
     initial, mid, final : dict of str to Tensor
         The first state; the one nearest to half of the epochs (the earlier of two); the last.
+    bookmarks : list of (int, str or None)
+        Index and label of the checkpoints that ``recorder.bookmark()`` marked, in that order.
     """
 
-    def __init__(self, checkpoints: Sequence[Checkpoint], source: str, parameters: Sequence[str] | None = None):
+    def __init__(
+        self,
+        checkpoints: Sequence[Checkpoint],
+        source: str,
+        parameters: Sequence[str] | None = None,
+        bookmarks: Sequence[tuple[int, str | None]] = (),
+    ):
         if not checkpoints:
             raise RunError(f"{source}: it holds no checkpoints")
         self._checkpoints = list(checkpoints)
@@ -90,6 +54,7 @@ class Run(Sequence):
         self.epochs = np.array([c.epoch for c in self._checkpoints], dtype=float)
         names = dict.fromkeys(name for c in self._checkpoints for name in c.metrics)
         self.metrics = {name: np.array([c.metrics.get(name, np.nan) for c in self._checkpoints], dtype=float) for name in names}
+        self.bookmarks = list(bookmarks)
         self._parameters = list(parameters) if parameters is not None else None
 
     @classmethod
@@ -121,12 +86,14 @@ class Run(Sequence):
             return lambda wanted: tensors.pieces([piece._replace(name=aliases.get(piece.name, piece.name)) for piece in wanted])
 
         entries = index["checkpoints"]
-        epochs = _fill_epochs([entry["epoch"] for entry in entries])
+        epochs = fill_epochs([entry["epoch"] for entry in entries])
         checkpoints = [
             Checkpoint(i, epoch, entry["step"], _numbers(entry["metrics"]), reader(entry["file"]), pieces(entry["file"]))
             for i, (entry, epoch) in enumerate(zip(entries, epochs, strict=True))
         ]
-        return cls(checkpoints, str(folder), index["parameters"])
+        # an index of before there were bookmarks has none
+        bookmarks = [(int(mark["checkpoint"]), mark["label"]) for mark in index.get("bookmarks", ())]
+        return cls(checkpoints, str(folder), index["parameters"], bookmarks)
 
     @classmethod
     def from_states(
@@ -276,25 +243,3 @@ def _refuse_live(states: Sequence[State], layout: Layout) -> None:
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items()}
-
-
-def _fill_epochs(epochs: Sequence[float | None]) -> list[float]:
-    """Give recorded steps their share of the epoch that they lie in; an unfinished epoch is as long as the one before."""
-    filled: list[float] = []
-    known = [i for i, epoch in enumerate(epochs) if epoch is not None]
-    for i, epoch in enumerate(epochs):
-        if epoch is not None:
-            filled.append(float(epoch))
-            continue
-        before = max((k for k in known if k < i), default=0)
-        after = min((k for k in known if k > i), default=None)
-        start = float(epochs[before] or 0.0)
-        if after is not None:
-            filled.append(start + (float(epochs[after] or 0.0) - start) * (i - before) / (after - before))
-        else:
-            earlier = max((k for k in known if k < before), default=None)
-            length = before - earlier if earlier is not None else 0
-            step = (start - float(epochs[earlier] or 0.0)) / length if earlier is not None and length > 1 else 0.0
-            # without a finished epoch before it nobody knows how long this one is: steps count as thousandths
-            filled.append(start + (i - before) * (step or 1e-3))
-    return filled
