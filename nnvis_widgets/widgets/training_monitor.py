@@ -21,6 +21,7 @@ from ..results import Trajectory
 from ..runs.listening import Notice
 from ..runs.run import INDEX
 from ..views.monitor import MonitorScene, MonitorView
+from ..views.theme import style_sheet
 from .assist import Assist
 from .base import Explorer
 from .monitor_scene import scene
@@ -110,7 +111,7 @@ class TrainingMonitor(Explorer):
         self._assist = Assist(LABELS, ["b", "s", "e"], lambda key, _shift: self._press(key))
         self.status.layout.display = "none"  # nothing is computed in the background: of the status only its errors are shown
         self.children = [
-            self._style, self._assist, self._buttons(), self.status_line, self.notes, self.status, self.status.error,
+            style_sheet(), self._assist, self._buttons(), self.status_line, self.notes, self.status, self.status.error,
             self.view, self.exploration,
         ]  # fmt: skip
         self._unsubscribe = recorder.subscribe(self._hear)
