@@ -16,7 +16,7 @@ import numpy as np
 from bqplot_image_gl.interacts import MouseInteraction
 
 from . import ground
-from .plot import NOTHING, assign
+from .plot import NOTHING, assign, round_numbers
 from .surface_scene import SurfaceScene, Track
 from .theme import INK, KIND_COLOURS, KIND_DASHES, OTHER, swatch
 
@@ -68,8 +68,8 @@ class ContourView(widgets.VBox):
         )
         mouse.on_msg(self._heard)
         self._axes = [
-            bq.Axis(scale=self._x, grid_lines="none", label_color=INK, label_offset="34px", num_ticks=6),
-            bq.Axis(scale=self._y, grid_lines="none", label_color=INK, label_offset="46px", num_ticks=6, orientation="vertical"),
+            bq.Axis(scale=self._x, grid_lines="none", label_color=INK, label_offset="34px"),
+            bq.Axis(scale=self._y, grid_lines="none", label_color=INK, label_offset="46px", orientation="vertical"),
         ]
         self.figure = bq.Figure(
             marks=[self._image, self._isolines, *self._halves(), *self._ways.values(), *self._between, self._dots,
@@ -204,6 +204,11 @@ class ContourView(widgets.VBox):
                 low, high = low - 0.5, high + 0.5
             with scale.hold_sync():
                 scale.min, scale.max = low, high
+        for axis, scale, room in zip(self._axes, (self._x, self._y), self._size, strict=True):
+            ticks = round_numbers(scale.min, scale.max, max(3, room // 60))
+            axis.tick_format = f".{max(0, -int(np.floor(np.log10(ticks[1] - ticks[0]) + 1e-9)))}f" if len(ticks) > 1 else ".3g"
+            if not np.array_equal(axis.tick_values, ticks):
+                axis.tick_values = ticks
         lengths = surface.plane.get("lengths") or (1.0, 1.0)
         aspect = (self._x.max - self._x.min) * lengths[0] / ((self._y.max - self._y.min) * lengths[1])
         width = np.clip((_AREA * aspect) ** 0.5, *_WIDTHS)

@@ -20,7 +20,7 @@ from .theme import CROSSING, FAINT, INK, QUADRATIC, SERIES
 CHARTS = ("losses", "metrics", "movement")
 FEW = 200  # points of a chart that are shown as dots, too
 _HEIGHT, _ASPECT = 240, 2.0  # of a figure, and width to height of the one whose axes have one scale
-_MARGIN = {"top": 8, "bottom": 40, "left": 62, "right": 14}
+_MARGIN = {"top": 8, "bottom": 44, "left": 62, "right": 14}
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class _ChartPlot:
             x=NOTHING, y=NOTHING, scales={"x": x, "y": unit}, visible=False, stroke_width=1, line_style="dashed", colors=[CROSSING]
         )
         self._axis = bq.Axis(scale=self._y, orientation="vertical", grid_lines="none", label_offset="46px", label_color=INK)
-        self.epochs = bq.Axis(scale=x, label="epoch", grid_lines="none", label_offset="28px", label_color=INK)
+        self.epochs = bq.Axis(scale=x, label="epoch", grid_lines="none", label_offset="32px", label_color=INK)
         self.figure = _figure(name, [self._bookmarks, self._lines], [self.epochs, self._axis])
 
     def show(self, chart: Chart, bookmarks: Sequence[float]) -> None:
@@ -165,7 +165,7 @@ class _WayPlot:
         self._start = dots(INK, marker="circle", default_size=80, fill=False, stroke_width=2)
         self._now = dots(QUADRATIC, marker="diamond", default_size=110)
         self._axes = [
-            bq.Axis(scale=self._x, label="distance in the plane", grid_lines="none", label_offset="28px", label_color=INK),
+            bq.Axis(scale=self._x, label="distance in the plane", grid_lines="none", label_offset="32px", label_color=INK),
             bq.Axis(scale=self._y, orientation="vertical", grid_lines="none"),
         ]
         self.figure = _figure("way", [self._line, self._dots, self._marked, self._start, self._now], self._axes)

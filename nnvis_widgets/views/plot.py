@@ -41,11 +41,7 @@ class Plot:
         if epochs is None:
             return
         start, span = epochs[0], epochs[1] - epochs[0]
-        low, high = (start + span * alpha for alpha in alpha_range)
-        raw = (high - low) / 8
-        base = 10.0 ** np.floor(np.log10(raw))
-        step = base * next(factor for factor in (1, 2, 5, 10) if factor * base >= raw)
-        rounds = step * np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) + 0.0
+        rounds = round_numbers(*(start + span * alpha for alpha in alpha_range), 8)
         places = ((rounds - start) / span).round(9) + 0.0  # no negative zero
         # bqplot looks labels up by what the browser makes of the number: 1, not 1.0; and it takes them in only before the values
         labels = {f"{place:.9g}": f"{epoch:g}" for place, epoch in zip(places, rounds, strict=True)}
@@ -114,6 +110,20 @@ class Plot:
         )
         plot.figure.add_class(f"nnvis-{name}")
         return plot
+
+
+def round_numbers(low: float, high: float, most: int) -> np.ndarray:
+    """Return at most about so many round numbers from low to high, evenly spaced.
+
+    Examples
+    --------
+    >>> round_numbers(-0.27, 1.5, 6).tolist()
+    [0.0, 0.5, 1.0, 1.5]
+    """
+    raw = (high - low) / most
+    base = 10.0 ** np.floor(np.log10(raw))
+    step = base * next(factor for factor in (1, 2, 5, 10) if factor * base >= raw)
+    return (step * np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1)).round(12) + 0.0
 
 
 def assign(mark: bq.Mark, visible: bool, **arrays: np.ndarray) -> None:

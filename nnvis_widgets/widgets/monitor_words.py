@@ -120,4 +120,6 @@ def summary(monitor: TrainingMonitor) -> str:
 def _value(value: float, percent: bool = False) -> str:
     if not np.isfinite(value):
         return f"<b>{value}</b>"
-    return f"{value:.1%}" if percent else f"{value:.4g}"
+    if percent:
+        return f"{value:.0%}" if value >= 0.1 else f"{value:.1%}"
+    return f"{value:.4g}"

@@ -170,7 +170,7 @@ class SurfaceSettings(Explorer):
     @traitlets.observe(*(name for name in ("run", "plane_kind", "mid", "normalize", "seed", "ignore_1d")))
     def _another_plane(self, _change: Any) -> None:
         """Points of one plane mean nothing on another."""
-        self.point = self.other = None
+        self.point = self.other = self.checkpoint = None
 
     def _one_of(self, proposal: Any, known: Any) -> str:
         if known is not None and proposal.value not in known:

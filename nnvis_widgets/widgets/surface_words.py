@@ -46,7 +46,8 @@ def heading(explorer: SurfaceExplorer) -> str:
         high, low = about["eigenvalues"]
         unsure = "" if about.get("converged", True) else ", not converged"
         parts.append(f"curvature {high:.3g} and {low:.3g}{unsure}")
-    parts.append(f"cos(x, y) = {about.get('cosine', 0.0):.2g}")
+    cosine = about.get("cosine", 0.0)
+    parts.append("orthogonal directions" if abs(cosine) < 1e-6 else f"cos(x, y) = {cosine:.2g}")
     return "; ".join(parts)
 
 
