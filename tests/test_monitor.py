@@ -530,21 +530,34 @@ class TestWidget:
             first = monitor.explore()
             train(recorder, 1)
             second = monitor.explore()
-        assert made == [(evaluator, 3)] * 2 + [(evaluator, 4)] * 2
-        tab = monitor.exploration.children[1]
-        assert list(tab.children) == second
-        assert list(tab.titles) == ["One", "Two"]
-        assert all(one.comm is None for one in first)
+            assert made == [(evaluator, 3), (evaluator, 4)]
+            train(recorder, 1)
+        tabs = monitor.exploration.children[1]
+        assert list(tabs.titles) == ["One", "Two"]
+        assert [pane.children for pane in tabs.children] == [(second,), ()]
+        tabs.selected_index = 1
+        assert made[2:] == [(evaluator, 4)]
+        tabs.selected_index = 0
+        assert len(made) == 3
+        assert first.comm is None
+        other = tabs.children[1].children[0]
+        monitor.close()
+        assert second.comm is None
+        assert other.comm is None
 
     def test_by_default_those_of_this_package(self, recorder, evaluator):
         monitor = nv.TrainingMonitor(recorder, evaluator)
         with recorder:
             train(recorder, 3)
         made = monitor.explore()
-        assert isinstance(made[0], nv.PathExplorer)
-        assert made[0].end == 3
+        assert isinstance(made, nv.PathExplorer)
+        assert made.end == 3
+        monitor.exploration.children[1].selected_index = 1
+        surface = monitor.exploration.children[1].children[1].children[0]
+        assert isinstance(surface, nv.SurfaceExplorer)
         monitor.close()
-        assert made[0].comm is None
+        assert made.comm is None
+        assert surface.comm is None
 
     def test_closed_it_hears_no_more_and_leaves_nothing(self, recorder):
         before = set(ipywidgets.widgets.widget._instances)

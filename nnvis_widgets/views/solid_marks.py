@@ -96,7 +96,9 @@ class Marks:
             animation=0.0, camera=lens, controls=pythreejs.OrbitControls(controlling=lens), camera_fov=45, width=640, height=500,
             lights=[
                 pythreejs.AmbientLight(color="white", intensity=0.62),
-                pythreejs.DirectionalLight(color="white", position=[-3, 6, 4], intensity=0.5),
+                # pythreejs 2.4 cannot send the shadow that it would make by itself
+                pythreejs.DirectionalLight(color="white", position=[-3, 6, 4], intensity=0.5, shadow=pythreejs.DirectionalLightShadow(
+                    camera=pythreejs.OrthographicCamera())),
             ],
         )  # fmt: skip
         self.ground = self.mesh(self.matt())

@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import ipywidgets as widgets
@@ -24,6 +25,7 @@ from ..views.monitor import MonitorScene, MonitorView
 from ..views.theme import style_sheet
 from .assist import Assist
 from .base import Explorer
+from .exploration import Exploration
 from .monitor_scene import scene
 from .monitor_study import MonitorStudy
 from .monitor_words import notes, status_line, summary
@@ -93,7 +95,6 @@ class TrainingMonitor(Explorer):
             raise TypeError(f"recorder: an nv.Recorder(model, folder), received a {type(recorder).__name__}")
         self.recorder, self.evaluator = recorder, evaluator
         self._explorers = explorers
-        self._opened: list[widgets.Widget] = []
         self.study = MonitorStudy(recorder)
         self.starved, self._turned, self._asked = False, True, False
         self._drawn_at = -np.inf
@@ -107,7 +108,7 @@ class TrainingMonitor(Explorer):
         super().__init__(**settings)
         self.status_line = widgets.HTML().add_class("nnvis-state")
         self.notes = widgets.HTML().add_class("nnvis-notes")
-        self.exploration = widgets.VBox()
+        self.exploration = Exploration(lambda error: self.status.say(error))
         self._assist = Assist(LABELS, ["b", "s", "e"], lambda key, _shift: self._press(key))
         self.status.layout.display = "none"  # nothing is computed in the background: of the status only its errors are shown
         self.children = [
@@ -151,8 +152,10 @@ class TrainingMonitor(Explorer):
         self.recorder.request_stop()
         self._draw()
 
-    def explore(self) -> list[widgets.Widget]:
-        """Open the explorers on the run so far, below the figures, in place of those that are there; return them.
+    def explore(self) -> widgets.Widget:
+        """Open the explorers on the run so far, below the figures, in place of those that are there; return the one in front.
+
+        Each is made when its tab is first chosen: two would compete for the machine.
 
         Raises
         ------
@@ -164,17 +167,8 @@ class TrainingMonitor(Explorer):
             raise ValueError(f"explore: {reason}")
         run = self.recorder.run
         makers = _default_explorers() if self._explorers is None else self._explorers
-        made = {title: make(self.evaluator, run) for title, make in makers.items()}
-        self._close_explorers()
-        self._opened = list(made.values())
-        title = widgets.HTML(f"<b>The run so far</b>: {len(run)} checkpoints, to epoch {run.epochs[-1]:.4g}")
-        several = widgets.Tab(list(made.values()), titles=list(made)) if len(made) > 1 else None
-        self.exploration.children = [title, *([several] if several else made.values())]
-        return list(self._opened)
-
-    def _close_explorers(self) -> None:
-        for widget in (*self._opened, *self.exploration.children):
-            widget.close()
+        title = f"<b>The run so far</b>: {len(run)} checkpoints, to epoch {run.epochs[-1]:.4g}"
+        return self.exploration.show(title, {name: partial(make, self.evaluator, run) for name, make in makers.items()})
 
     @property
     def _unexplorable(self) -> str:
@@ -198,7 +192,7 @@ class TrainingMonitor(Explorer):
         """Stop to listen, and remove the widget with everything in it; the recorder goes on."""
         if not self._closed and hasattr(self, "_unsubscribe"):
             self._unsubscribe()
-            self._close_explorers()
+            self.exploration.clear()
             if self._timer is not None:
                 self._timer.cancel()
         super().close()

@@ -71,13 +71,11 @@ class Watched:
         found = re.search(r"epoch (\d+)", self.text("state"))
         return int(found[1]) if found else 0
 
-    def points(self, figure, mark=".lines"):
-        """How many points each line of a figure has that are drawn."""
-        paths = self.root.locator(f".nnvis-{figure} {mark} path.line").evaluate_all(
-            "all => all.map(e => e.getAttribute('d') || '')"
-        )
+    def points(self, figure):
+        """How many points each line of a figure has that is drawn by now; a hidden mark keeps two."""
+        paths = self.root.locator(f".nnvis-{figure} .curve path.line").evaluate_all("all => all.map(e => e.getAttribute('d') || '')")
         assert not any("NaN" in path for path in paths)
-        return [len(re.findall("[ML]", path)) for path in paths]
+        return [count for path in paths if (count := len(re.findall("[ML]", path))) > 2]
 
     def until(self, condition, what):
         return pages.until(self.page, condition, f"{what}; the monitor says {self.text('state')} | {self.text('notes')}")
@@ -102,7 +100,7 @@ def synchronous(new_page, lab_url, folder):
 def test_in_an_awaiting_loop_the_figures_grow_and_the_buttons_work(awaiting, tmp_path):
     monitor = awaiting
     for figure, lines in (("losses", 2), ("metrics", 1), ("movement", 5), ("way", 1)):
-        monitor.until(lambda f=figure, n=lines: len([p for p in monitor.points(f) if p > 2]) == n, f"{lines} lines of {figure}")
+        monitor.until(lambda f=figure, n=lines: len(monitor.points(f)) == n, f"{lines} lines of {figure}")
     before = monitor.epoch()
     monitor.until(lambda: monitor.epoch() > before + 2, "three epochs more")
     assert "busy" not in monitor.text("notes")
@@ -122,7 +120,7 @@ def test_explore_opens_the_run_so_far(awaiting):
     awaiting.root.locator(".nnvis-explore").click()
     inner = awaiting.root.locator(".nnvis .nnvis-loss .svg-figure").first
     inner.wait_for(state="attached")
-    awaiting.until(lambda: awaiting.root.locator(".nnvis .nnvis-loss .lines path.line").count() > 0, "curves")
+    awaiting.until(lambda: awaiting.root.locator(".nnvis .nnvis-loss path.line").count() > 0, "curves")
     awaiting.page.complaints.raise_any()
 
 
