@@ -81,6 +81,7 @@ def stepwise(steps: Sequence[Step], known: MutableMapping[Hashable, Any]) -> Ite
             known.update({keys[name]: result for name, result in results.items()})
         finished += len(names)
     if failures:
+        yield {name: done[name] for name in keys if name in done}, 1.0  # what was known before belongs into the picture, too
         raise failures[0]
 
 

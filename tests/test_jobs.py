@@ -227,6 +227,11 @@ def test_what_fails_together_is_tried_one_by_one_and_the_error_comes_last():
     assert asked == [["a", "b", "c"], ["a"], ["b"], ["c"], ["d"]]
     assert seen[-1] == (["a", "c", "d"], 1.0)
     assert sorted(known) == ["a", "c", "d"]
+    # again, what fails is all that is left to do: what is known is delivered before the error
+    seen.clear()
+    with pytest.raises(ValueError, match="b is refused"):
+        run()
+    assert seen == [(["a", "c", "d"], 1.0)]
 
 
 def test_what_was_stopped_halfway_is_not_taken_for_known():
