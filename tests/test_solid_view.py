@@ -29,7 +29,7 @@ def scene():
 
 @pytest.fixture
 def view(scene):
-    view = SolidView(lambda x, y: view.said.append((x, y)), lambda name, i: view.said.append((name, i)))
+    view = SolidView(lambda *place: view.said.append(place), lambda name, i: view.said.append((name, i)))
     view.said = []
     view.show(scene)
     return view
@@ -85,12 +85,74 @@ def test_the_epoch_moves_every_track_to_its_frame(view):
     assert (track.dots.size[at] > 0).tolist() == [True, True, False]
 
 
-def test_clicks_say_where_and_which(view):
-    view._marks.pick.clicked_index = 8
-    view._marks.known["sgd"].dots.clicked_index = 2
-    assert view.said == [pytest.approx((X[1], Y[1])), ("sgd", 2)]
-    view._marks.pick.clicked_index = 8
-    assert len(view.said) == 3, "the same dot again"
+def click(view, u, v, ctrl=0.0, size=(720.0, 500.0)):
+    view.facts.click = [u, v, *size, ctrl, len(view.facts.click) + len(view.said) + 1.0]
+
+
+def seen(view, x, height, y, size=(720.0, 500.0)):
+    """Where a point of the scene is in the picture, by the matrices that the books give, not by the view's own lens."""
+    camera, limits = view.figure.camera, [(view.figure.scales[n].min, view.figure.scales[n].max) for n in "xyz"]
+    place = [
+        ((p - low) / (high - low) - 0.5) * side
+        for p, (low, high), side in zip((x, height, y), limits, view.figure.box_size, strict=True)
+    ]
+    z = np.array(camera.position) / np.linalg.norm(camera.position)
+    x_axis = np.cross(camera.up, z) / np.linalg.norm(np.cross(camera.up, z))
+    turned = np.stack([x_axis, np.cross(z, x_axis), z]) @ (np.array(place) - camera.position)
+    far = 1 / np.tan(np.radians(camera.fov) / 2)
+    return turned[0] * far / (size[0] / size[1]) / -turned[2], turned[1] * far / -turned[2]
+
+
+def test_a_track_that_returns_is_drawn_to_its_end(view, scene):
+    assert view.epoch == 3.0
+    view.show(dataclasses.replace(scene, tracks=()))
+    view.show(scene)
+    assert view.epoch == 3.0
+    head = view._marks.known["sgd"].head
+    assert head.visible
+    assert (head.x[head.sequence_index, 0], head.y[head.sequence_index, 0]) == pytest.approx((0.25, 1.5))
+
+
+def test_places_and_visibility_are_sent_apart(view, scene, monkeypatch):
+    # one message with both stops ipyvolume 0.6.3
+    sent = []
+    for mark in (*view._marks.point_marks["A"], view._marks.path_marks["linear"]):
+        monkeypatch.setattr(mark, "send_state", lambda key=None: sent.append({key} if isinstance(key, str) else set(key)))
+    view.show(dataclasses.replace(scene, points={}, paths={}))
+    view.show(dataclasses.replace(scene, points={"A": (-0.5, 0.25)}, paths={"linear": np.array([[-1.0, -0.5], [0.5, 0.5]])}))
+    assert {"visible"} in sent
+    assert any("x" in keys for keys in sent)
+    assert all(keys == {"visible"} or "visible" not in keys for keys in sent)
+
+
+def test_a_click_on_the_surface_says_where(view, scene):
+    view.show(dataclasses.replace(scene, tracks=()))
+    for ctrl, (row, column) in enumerate([(1, 2), (3, 4)]):
+        click(view, *seen(view, X[column], LOSS[row, column], Y[row]), ctrl=float(ctrl))
+        x, y, second = view.said[-1]
+        assert (x, y) == pytest.approx((X[column], Y[row]), abs=1e-6)
+        assert second is bool(ctrl)
+    click(view, -0.99, 0.99)
+    assert len(view.said) == 2, "beside the surface there is nothing"
+
+
+def test_a_click_near_a_checkpoint_means_it_and_only_when_it_is_drawn(view):
+    view.camera("top")
+    u, v = seen(view, 0.25, 1.5, 0.5)
+    click(view, u + 2 * 8 / 720, v)
+    assert view.said == [("sgd", 2)]
+    view.epoch = 1.0
+    click(view, u, v)
+    assert isinstance(view.said[1][0], float)
+
+
+def test_a_hole_cannot_be_clicked(view, scene):
+    holed = LOSS.copy()
+    holed[2, 3] = np.nan
+    view.show(dataclasses.replace(scene, surface=surface(holed), tracks=()))
+    view.camera("top")
+    click(view, *seen(view, X[3] + 0.05, view.figure.scales["y"].min, Y[2] + 0.05))
+    assert view.said == []
 
 
 def test_the_stretch_is_stated(view):

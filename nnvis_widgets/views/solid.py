@@ -7,8 +7,10 @@ that the landscape seen from above is the flat picture.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import ipywidgets as widgets
@@ -16,14 +18,18 @@ import numpy as np
 import traitlets
 
 from . import shapes
-from .solid_marks import Marks
+from .picking import Lens, first_hit
+from .solid_marks import AXES, Marks
 from .surface_scene import SurfaceScene
+from .theme import swatch
 from .webgl import BrowserFacts
 
 HEIGHT = 0.6  # of the box, as a share of its width, at exaggeration 1
-CAMERAS = {"corner": (-1.05, 0.85, 1.45), "top": (0.0, 2.0, 0.02), "front": (0.0, 0.35, 2.0), "side": (2.0, 0.35, 0.0)}
-_PICK = 33  # dots a side, at most
+CAMERAS = {"corner": (-0.82, 0.72, 1.12), "top": (0.0, 1.5, 0.015), "front": (0.0, 0.3, 1.6), "side": (1.6, 0.3, 0.0)}
+_WIDEST, _HIGHEST = 900, 500  # pixels
+_NEAR = 12.0  # pixels: a click this near to a checkpoint means it
 _FRAME_MS = 60
+_LINES_EVERY = 1.0  # seconds, while the training is played
 
 
 class SolidView(widgets.VBox):
@@ -32,7 +38,7 @@ class SolidView(widgets.VBox):
     Parameters
     ----------
     on_point : callable
-        Called with x and y of the plane when a dot of the grid is clicked.
+        Called with x and y of the plane when the surface is clicked, and whether Ctrl or Cmd was held.
     on_checkpoint : callable
         Called with the name of a track and the number of its checkpoint when that is clicked.
 
@@ -44,8 +50,6 @@ class SolidView(widgets.VBox):
         Lines on the surface.
     opacity : float
         Of the surface.
-    picking : bool
-        Whether the surface carries dots that answer clicks.
     playing : bool
     epoch : float
         Where the tracks end.
@@ -61,46 +65,55 @@ class SolidView(widgets.VBox):
     wireframe = traitlets.Bool(False)
     isolines = traitlets.Bool(True)
     opacity = traitlets.Float(1.0)
-    picking = traitlets.Bool(True)
     playing = traitlets.Bool(False)
     epoch = traitlets.Float(0.0)
 
-    def __init__(self, on_point: Callable[[float, float], None], on_checkpoint: Callable[[str, int], None]) -> None:
+    def __init__(self, on_point: Callable[[float, float, bool], None], on_checkpoint: Callable[[str, int], None]) -> None:
         self._on_point, self._on_checkpoint = on_point, on_checkpoint
         self._scene: SurfaceScene | None = None
         self._marks: Marks | None = None
+        self._labels = ("direction 1", "direction 2")
         self._frames = np.zeros(1)
-        self._pick_xy = np.empty((0, 2))
+        self._low, self._span_of_box, self._sides = np.zeros(3), np.ones(3), np.ones(3)
         self.figure: Any = None
         self.facts = BrowserFacts()
         self._play = widgets.Play(value=0, min=0, max=0, interval=_FRAME_MS, show_repeat=False)
         self._slider = widgets.SelectionSlider(
             options=[("0", 0.0)], description="epoch", continuous_update=True, layout=widgets.Layout(width="360px")
         ).add_class("nnvis-solid-epoch")
+        self._drawn_at = 0.0
         self._links = [widgets.jslink((self._play, "value"), (self._slider, "index"))]
         self.player = widgets.HBox([self._play, self._slider])
-        super().__init__([self.facts])
+        # as wide as its place, whatever the canvas in it: that follows
+        super().__init__(
+            [self.facts], layout=widgets.Layout(flex="1 1 440px", min_width="300px", max_width="100%", overflow="hidden")
+        )
         self.add_class("nnvis-solid")
         self._slider.observe(self._slid, "index")
         self._play.observe(self._played, "playing")
         self.facts.observe(self._restyle, "background")
-        self.observe(self._redraw, ["exaggeration", "wireframe", "isolines", "opacity", "picking"])
+        self.facts.observe(self._clicked, "click")
+        self.facts.observe(self._resize, "room")
+        self.observe(self._redraw, ["exaggeration", "wireframe", "isolines", "opacity"])
         self.observe(self._epoch_set, "epoch")
         self.observe(lambda change: self.play(change.new), "playing")
 
-    def show(self, scene: SurfaceScene) -> None:
-        """Draw a scene; only what differs reaches the browser."""
+    def show(self, scene: SurfaceScene, labels: tuple[str, str] | None = None) -> None:
+        """Draw a scene, whose axes have these names; only what differs reaches the browser."""
+        self._labels = labels or self._labels
         first = self._marks is None
         if first:
             self._marks = Marks(tuple(CAMERAS["corner"]))
             self.figure = self._marks.figure
-            self._marks.pick.observe(self._picked, "clicked_index")
             self.children = [self.facts, self.figure]
         old, self._scene = self._scene, scene
         frames = shapes.frame_epochs([track.epochs for track in scene.tracks])
         if not np.array_equal(frames, self._frames) or first:
+            at_end = self.epoch >= self._frames[-1]
             self._frames = frames
             self._new_frames()
+            if at_end:  # a longer run is shown to its end, too
+                self.epoch = float(frames[-1])
         if scene.epoch is not None and (old is None or scene.epoch != old.epoch):
             self.epoch = float(scene.epoch)
         elif old is None or (scene.epoch is None and old.epoch is not None):
@@ -108,6 +121,7 @@ class SolidView(widgets.VBox):
         self._redraw()
         if first:
             self._restyle()
+            self._resize()
 
     def camera(self, preset: str) -> None:
         """Look from "corner", "top", "front" or "side"."""
@@ -118,12 +132,16 @@ class SolidView(widgets.VBox):
             self.figure.controls.exec_three_obj_method("update")  # draws, and turns the lens to the middle
 
     def caption(self) -> str:
-        """Return what the vertical axis shows and how much it is stretched."""
+        """Return what the axes show, by their colours, and how much the vertical one is stretched, as HTML."""
         if self._scene is None:
             return ""
         low, high = (10.0**v if self._scene.logarithmic else v for v in self._span())
+        names = "".join(
+            f'<span class="item">{swatch(colour)}{name}</span>' for colour, name in zip(AXES, self._labels, strict=True)
+        )
         return (
-            f"vertical scale: {self._scene.label}, {high:.3g} to {low:.3g}, drawn × {HEIGHT * self.exaggeration:.3g} of the width"
+            f"{names}<br>up: {self._scene.label}, from {low:.3g} to {high:.3g}, drawn × {HEIGHT * self.exaggeration:.3g} of the"
+            " width; a track has the value of its checkpoints, which may lie below the surface: what is hidden shines through"
         )
 
     def play(self, on: bool) -> None:
@@ -172,33 +190,60 @@ class SolidView(widgets.VBox):
         with ExitStack() as held:
             for mark in marks.all():
                 held.enter_context(mark.hold_sync())
-            marks.box(surface, (low - pad, high + pad), sides, scene.label)
+            self._low = np.array([surface.x[0], low - pad, surface.y[-1]])
+            self._span_of_box = np.array([surface.x[-1], high + pad, surface.y[0]]) - self._low
+            self._sides = sides
+            marks.box(self._low, self._low + self._span_of_box, sides)
             marks.surface(scene, grid, low, self.opacity)
             marks.lines_on_it(scene, grid, low, self.wireframe, self.isolines, lift=0.004 * unit[1])
-            self._pick_xy = marks.pickable(scene, grid, self.picking, _PICK)
-            for name, mark in marks.tracks(scene, self._heights(), self._frames, unit, self._slider.index or 0):
-                self._link(name, mark)
+            for mark in marks.tracks(scene, self._heights(), self._frames, unit, self._slider.index or 0):
+                self._link(mark)
             marks.paths(scene, unit)
             marks.points(scene, unit)
-        marks.attach()
+        marks.settle()
 
-    def _link(self, name: str, track: Any) -> None:
-        """Let the slider move a new track in the browser, and its dots answer clicks."""
-        for mark in track.moving():
+    def _link(self, track: Any) -> None:
+        """Let the slider move a new track in the browser."""
+        for mark in track.balls:
             self._links.append(widgets.jslink((self._slider, "index"), (mark, "sequence_index")))
 
-        def clicked(change: Any) -> None:
-            if change.new is not None:
-                self._on_checkpoint(name, int(change.new))
-                track.dots.clicked_index = None  # so that the same dot can be clicked again
+    # ---- clicks
 
-        track.dots.observe(clicked, "clicked_index")
+    def _clicked(self, change: Any) -> None:
+        if self._scene is None or self.figure is None or len(change.new) != 6:
+            return
+        u, v, width, height, second, _ = change.new
+        camera = self.figure.camera
+        lens = Lens(np.array(camera.position, float), np.array(self.figure.controls.target, float), np.array(camera.up, float),
+                    camera.fov, width / height)  # fmt: skip
+        pixels = np.array([width, height]) / 2
+        nearest: tuple[float, str, int] = (_NEAR, "", 0)
+        for track, heights in zip(self._scene.tracks, self._heights(), strict=True):
+            points = self._in_box(np.column_stack([track.xy[:, 0], heights, track.xy[:, 1]]))
+            away = np.linalg.norm((lens.project(points) - [u, v]) * pixels, axis=1)
+            away[(track.epochs > self.epoch + 1e-9) | ~np.isfinite(away)] = np.inf
+            if away.min() < nearest[0]:
+                nearest = float(away.min()), track.name, int(away.argmin())
+        if nearest[1]:
+            self._on_checkpoint(*nearest[1:])
+            return
+        grid, surface = self._scene.filled(), self._scene.surface
+        there = np.isfinite(grid)
+        x, y = np.meshgrid(surface.x, surface.y)
+        vertices = self._in_box(np.stack([x, np.where(there, grid, self._low[1]), y], -1).reshape(-1, 3))
+        place = first_hit(lens.position, lens.ray(u, v), vertices, shapes.triangles(there))
+        if place is not None:
+            x, _, y = (place / self._sides + 0.5) * self._span_of_box + self._low
+            self._on_point(float(x), float(y), bool(second))
 
-    def _picked(self, change: Any) -> None:
-        if change.new is not None and change.new < len(self._pick_xy):
-            x, y = self._pick_xy[change.new]
-            self._marks.pick.clicked_index = None
-            self._on_point(float(x), float(y))
+    def _in_box(self, points: np.ndarray) -> np.ndarray:
+        """Return points (N, 3) of the scene where ipyvolume draws them: in a box around the origin."""
+        return ((points - self._low) / self._span_of_box - 0.5) * self._sides
+
+    def _resize(self, *_: Any) -> None:
+        width = int(np.clip(self.facts.room, 300, _WIDEST))
+        if self.figure is not None and self.facts.room and width != self.figure.width:
+            self.figure.width, self.figure.height = width, int(min(_HIGHEST, 0.75 * width))
 
     def _restyle(self, *_: Any) -> None:
         if self._marks is not None:
@@ -220,9 +265,18 @@ class SolidView(widgets.VBox):
         index = int(np.abs(self._frames - change.new).argmin())
         if index != self._slider.index:
             self._slider.index = self._play.value = index
-        for track in self._marks.known.values() if self._marks is not None else ():
-            for mark in track.moving():
+        tracks = self._marks.known.values() if self._marks is not None else ()
+        for track in tracks:
+            for mark in track.balls:
+                mark.sequence_index = index
+        now = time.monotonic()
+        if self.playing and now - self._drawn_at < _LINES_EVERY:
+            return
+        self._drawn_at = now
+        for track in tracks:
+            for mark in track.lines:
                 mark.sequence_index = index
 
     def _played(self, change: Any) -> None:
         self.playing = bool(change.new)
+        self._epoch_set(SimpleNamespace(new=self.epoch))  # with the lines

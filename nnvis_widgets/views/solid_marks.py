@@ -12,11 +12,13 @@ import numpy as np
 
 from . import shapes
 from .surface_scene import SurfaceScene
-from .theme import CROSSING, KIND_COLOURS, OTHER
+from .theme import CROSSING, KIND_COLOURS, OTHER, SERIES
 
+AXES = SERIES[0], SERIES[3]  # colours of the plane's two axes
 _POINTS = {"A": CROSSING, "B": OTHER}
 _START, _END = "#FFFFFF", "#FF5A36"
 _RADIUS, _HALO = 0.007, 0.011
+_CHECKPOINT, _END_POINT, _HEAD = 2.6, 4.2, 3.6  # sizes of balls, in percent of the box
 _PIN = 0.12  # height of a marked point's stem above the surface
 _NOWHERE = {"x": np.zeros(1), "y": np.zeros(1), "z": np.zeros(1)}
 
@@ -39,22 +41,37 @@ def _places(points: np.ndarray) -> dict[str, np.ndarray]:
 
 
 class TrackMarks:
-    """One run: a tube with a dark rim, a dot for each checkpoint, stems to the surface, a marker at its present end."""
+    """One run: a tube with a dark rim, a dot for each checkpoint, stems to the surface, a marker at its present end.
+
+    What runs below the surface shines through it faintly: a checkpoint has often less loss than its place in the plane.
+    """
 
     def __init__(self, make: Marks):
-        self.tube, self.rim = make.mesh(make.matt()), make.mesh(make.matt(back=True))
+        self.tube, self.rim, self.ghost = make.mesh(make.matt()), make.mesh(make.matt(back=True)), make.mesh(make.ghost())
         self.stems = make.mesh(make.matt(), lines=True)
         self.dots, self.head = make.scatter(), make.scatter()
 
-    def moving(self) -> tuple[Any, ...]:
+    def all(self) -> tuple[Any, ...]:
         """Return the marks that follow the epoch."""
-        return self.tube, self.rim, self.stems, self.dots, self.head
+        return *self.lines, *self.balls
+
+    @property
+    def balls(self) -> tuple[Any, ...]:
+        """Marks that the browser moves to another frame at little cost."""
+        return self.dots, self.head
+
+    @property
+    def lines(self) -> tuple[Any, ...]:
+        """Marks for each frame of which ipyvolume compiles its shaders again."""
+        return self.tube, self.rim, self.ghost, self.stems
 
     def draw(self, track: Any, points: np.ndarray, ground: np.ndarray, at: np.ndarray, unit: np.ndarray) -> None:
         """Draw a track through `points` (N, 3) over a surface of heights `ground` (N,), in each frame."""
         line = shapes.growing(points, track.epochs, at)
         count, joined = len(points), shapes.tube_triangles(len(points))
-        for mark, radius, colour in ((self.tube, _RADIUS, track.colour), (self.rim, _HALO, "#101010")):
+        for mark, radius, colour in (
+            (self.tube, _RADIUS, track.colour), (self.rim, _HALO, "#101010"), (self.ghost, _RADIUS, track.colour),
+        ):  # fmt: skip
             skin = line[:, :, None] + shapes.tube_offsets(points, radius, unit)[None]
             assign(
                 mark,
@@ -70,17 +87,17 @@ class TrackMarks:
             self.stems, **_places(ends.reshape(len(at), -1, 3)), lines=np.arange(2 * count, dtype=np.uint32).reshape(-1, 2),
             color=np.tile(shapes.rgb("#303030"), (2 * count, 1)),
         )  # fmt: skip
-        size = np.full(count, 1.9)
-        size[[0, -1]] = 3.2
+        size = np.full(count, _CHECKPOINT)
+        size[[0, -1]] = _END_POINT
         colour = np.tile(shapes.rgb(track.colour), (count, 1))
         colour[0], colour[-1] = shapes.rgb(_START), shapes.rgb(_END)
         assign(self.dots, **_places(points), size=np.where(reached, size, 0.0).astype(np.float32), color=colour)
-        assign(self.head, **_places(shapes.along(points, track.epochs, at)[:, None]), size=2.8, color=shapes.rgb("#FFD23F")[None])
+        assign(self.head, **_places(shapes.along(points, track.epochs, at)[:, None]), size=_HEAD, color=shapes.rgb("#FFD23F")[None])
 
-    def hide(self) -> None:
+    def hide(self, make: Marks) -> None:
         """Take the track out of the picture."""
-        for mark in self.moving():
-            mark.visible = False
+        for mark in self.all():
+            make.show(mark, False)
 
 
 class Marks:
@@ -92,18 +109,18 @@ class Marks:
 
         self._ipv, self._three = ipyvolume, pythreejs
         lens = pythreejs.PerspectiveCamera(fov=45, position=camera, aspect=1, up=(0, 1, 0))
+        # pythreejs 2.4 cannot send the shadow that a light makes by itself
+        shadow = pythreejs.DirectionalLightShadow(camera=pythreejs.OrthographicCamera())
         self.figure = ipyvolume.Figure(
-            animation=0.0, camera=lens, controls=pythreejs.OrbitControls(controlling=lens), camera_fov=45, width=640, height=500,
+            animation=0.0, camera=lens, controls=pythreejs.OrbitControls(controlling=lens), camera_fov=45, width=720, height=500,
             lights=[
-                pythreejs.AmbientLight(color="white", intensity=0.62),
-                # pythreejs 2.4 cannot send the shadow that it would make by itself
-                pythreejs.DirectionalLight(color="white", position=[-3, 6, 4], intensity=0.5, shadow=pythreejs.DirectionalLightShadow(
-                    camera=pythreejs.OrthographicCamera())),
+                pythreejs.AmbientLight(color="white", intensity=0.8),
+                pythreejs.DirectionalLight(color="white", position=[-3, 6, 4], intensity=0.4, shadow=shadow),
             ],
         )  # fmt: skip
         self.ground = self.mesh(self.matt())
         self.wires, self.contours = self.mesh(self.matt(), lines=True), self.mesh(self.matt(), lines=True)
-        self.pick = self.scatter()
+        self._shown: list[tuple[Any, bool]] = []
         self.known: dict[str, TrackMarks] = {}
         self.path_marks: dict[str, Any] = {}
         self.point_marks: dict[str, tuple[Any, Any]] = {}
@@ -114,6 +131,10 @@ class Marks:
         """Return a material without highlights; `back`: only the far side is drawn, which gives what is inside a rim."""
         side = "FrontSide" if back else "DoubleSide"  # the reversed axis turns inside out
         return self._three.MeshPhongMaterial(side=side, shininess=8, specular="#202020", transparent=False)
+
+    def ghost(self) -> Any:
+        """Return a material that nothing hides."""
+        return self._three.MeshLambertMaterial(side="DoubleSide", transparent=True, opacity=0.8, depthTest=False, depthWrite=False)
 
     def mesh(self, material: Any, lines: bool = False) -> Any:
         """Return an empty mesh or bundle of lines."""
@@ -128,15 +149,25 @@ class Marks:
 
     def all(self) -> Iterator[Any]:
         """Yield every mark."""
-        yield from (self.ground, self.wires, self.contours, self.pick)
+        yield from (self.ground, self.wires, self.contours)
         for track in self.known.values():
-            yield from track.moving()
+            yield from track.all()
         yield from self.path_marks.values()
         for pair in self.point_marks.values():
             yield from pair
 
-    def attach(self) -> None:
-        """Put marks that are new into the figure."""
+    def show(self, mark: Any, on: bool) -> None:
+        """Show a mark or hide it, when the drawing is over."""
+        self._shown.append((mark, on))
+
+    def settle(self) -> None:
+        """Show and hide what was asked for, and put marks that are new into the figure.
+
+        After the drawing, not with it: a message that holds places and visibility stops ipyvolume 0.6.3.
+        """
+        for mark, on in self._shown:
+            assign(mark, visible=on)
+        self._shown.clear()
         marks = list(self.all())
         meshes, scatters = ([m for m in marks if isinstance(m, kind)] for kind in (self._ipv.Mesh, self._ipv.Scatter))
         if len(meshes) != len(self.figure.meshes):
@@ -146,22 +177,26 @@ class Marks:
 
     # ---- drawing
 
-    def box(self, surface: Any, heights: tuple[float, float], sides: np.ndarray, label: str) -> None:
-        """Set the axes: limits, names, and how long they are drawn."""
-        figure = self.figure
-        for name, low, high in (("x", *surface.x[[0, -1]]), ("y", *heights), ("z", *surface.y[[-1, 0]])):
-            figure.scales[name].min, figure.scales[name].max = float(low), float(high)
-        assign(figure, box_size=[float(side) for side in sides], xlabel="direction 1", ylabel=label, zlabel="direction 2")
+    def box(self, low: np.ndarray, high: np.ndarray, sides: np.ndarray) -> None:
+        """Set the axes: limits in the order x, height, y, and how long they are drawn."""
+        for name, least, most in zip("xyz", low, high, strict=True):
+            scale = self.figure.scales[name]
+            scale.min, scale.max = float(least), float(most)
+        assign(self.figure, box_size=[float(side) for side in sides])
 
     def style(self, background: str, dark: bool) -> None:
         """Follow the theme of the page."""
         ink = "#d8d8d8" if dark else "#303030"
+
+        def axis(colour: str) -> dict[str, Any]:
+            # ipyvolume's own names are as large as the landscape: the caption tells the axes by their colours
+            return {"visible": True, "color": colour, "label": {"visible": False}, "ticklabel": {"color": colour}}
+
         # black itself counts as "no colour" in ipyvolume 0.6.3
-        colours = {name: {"color": ink, "label": {"color": ink}, "ticklabel": {"color": ink}} for name in "xyz"}
-        axes = {"visible": True, "color": ink, "label": {"color": ink}, "ticklabel": {"color": ink}, **colours}
         self.figure.style = {
             "background-color": "#000001" if background == "#000000" else background,
-            "axes": axes, "box": {"visible": True, "color": "#5a5a5a" if dark else "#b0b0b0"},
+            "axes": {**axis(ink), "x": axis(AXES[0]), "y": axis(ink), "z": axis(AXES[1])},
+            "box": {"visible": True, "color": "#5a5a5a" if dark else "#b0b0b0"},
         }  # fmt: skip
 
     def surface(self, scene: SurfaceScene, grid: np.ndarray, low: float, opacity: float) -> None:
@@ -175,7 +210,7 @@ class Marks:
         }  # fmt: skip
         if len(found):
             assign(self.ground, **values, triangles=found)
-        assign(self.ground, visible=len(found) > 0)
+        self.show(self.ground, len(found) > 0)
         assign(self.ground.material, opacity=opacity, transparent=opacity < 1)
 
     def lines_on_it(self, scene: SurfaceScene, grid: np.ndarray, low: float, wires: bool, contours: bool, lift: float) -> None:
@@ -191,37 +226,25 @@ class Marks:
         on = on and len(pairs) > 0
         if on:
             assign(mark, **_places(points), lines=pairs, color=np.tile(shapes.rgb(colour), (len(points), 1)))
-        assign(mark, visible=on)
-
-    def pickable(self, scene: SurfaceScene, grid: np.ndarray, on: bool, most: int) -> np.ndarray:
-        """Lay dots on measured cells and return their places, shape (N, 2)."""
-        chosen = np.zeros(grid.shape, bool)
-        rows, columns = (np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int)) for size in grid.shape)
-        chosen[np.ix_(rows, columns)] = True
-        row, column = np.nonzero(chosen & scene.measured & np.isfinite(grid))
-        places = np.column_stack([scene.surface.x[column], scene.surface.y[row]])
-        if on and len(row):
-            colour = shapes.colours(grid[row, column], scene.limits, scene.colours) * 0.8
-            assign(self.pick, **_places(np.column_stack([places[:, 0], grid[row, column], places[:, 1]])), size=0.7, color=colour)
-        assign(self.pick, visible=bool(on and len(row)))
-        return places
+        self.show(mark, on)
 
     def tracks(
         self, scene: SurfaceScene, heights: list[np.ndarray], at: np.ndarray, unit: np.ndarray, frame: int
-    ) -> list[tuple[str, TrackMarks]]:
+    ) -> list[TrackMarks]:
         """Draw the tracks and return those that are new."""
         new = []
         for track, height in zip(scene.tracks, heights, strict=True):
             if track.name not in self.known:
                 self.known[track.name] = TrackMarks(self)
-                new.append((track.name, self.known[track.name]))
+                new.append(self.known[track.name])
             marks = self.known[track.name]
             inside = np.where(np.isfinite(height), height, np.nanmax(height) if np.isfinite(height).any() else 0.0)
             marks.draw(track, np.column_stack([track.xy[:, 0], inside, track.xy[:, 1]]), scene.height(track.xy), at, unit)
-            for mark in marks.moving():
-                assign(mark, visible=True, sequence_index=frame)
+            for mark in marks.all():
+                assign(mark, sequence_index=frame)
+                self.show(mark, True)
         for name in self.known.keys() - {track.name for track in scene.tracks}:
-            self.known[name].hide()
+            self.known[name].hide(self)
         return new
 
     def paths(self, scene: SurfaceScene, unit: np.ndarray) -> None:
@@ -235,7 +258,7 @@ class Marks:
                 skin = (points[:, None] + shapes.tube_offsets(points, 0.005, unit)).reshape(-1, 3)
                 colour = np.tile(shapes.rgb(KIND_COLOURS.get(name, OTHER)), (len(skin), 1))
                 assign(mark, **_places(skin), triangles=shapes.tube_triangles(len(points)), color=colour)
-            assign(mark, visible=len(points) > 1)
+            self.show(mark, len(points) > 1)
 
     def points(self, scene: SurfaceScene, unit: np.ndarray) -> None:
         """Put pins into the marked places."""
@@ -250,7 +273,7 @@ class Marks:
                 assign(ball, **_places(top), size=3.4, color=colour[None])
                 assign(stem, **_places(np.concatenate([foot, top])), lines=shapes.chain(2), color=np.tile(colour, (2, 1)))
             for mark in (ball, stem):
-                assign(mark, visible=len(foot) > 0)
+                self.show(mark, len(foot) > 0)
 
 
 def _on_surface(scene: SurfaceScene, xy: np.ndarray, lift: float) -> np.ndarray:

@@ -39,6 +39,7 @@ _STYLE = """
 .nnvis .bqplot:focus { outline: none; }
 .nnvis .nnvis-stale { opacity: 0.4; }
 .nnvis .nnvis-curves:focus-visible { outline: 2px solid var(--jp-brand-color1); }
+.nnvis .ipyvolume-toolicon > :is(.fa-eye, .fa-arrow-up, .fa-pencil-square-o, .fa-search-plus, .fa-cut, .fa-cog) { display: none; }
 .nnvis a.nnvis-link { color: var(--jp-content-link-color, #0072B2); text-decoration: underline; }
 """
 

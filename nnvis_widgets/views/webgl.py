@@ -1,4 +1,4 @@
-"""What only the browser knows: whether it can draw in three dimensions, and on which background the picture stands.
+"""What only the browser knows: whether it can draw in three dimensions, the background of the page, clicks into the picture.
 
 May import: anywidget, traitlets.
 """
@@ -25,9 +25,31 @@ function background(node) {
   return [255, 255, 255];
 }
 function render({ model, el }) {
+  // a click into the canvas beside this widget; dragging turns the picture
+  let stage = null, pressed = null, count = 0;
+  const press = (event) => { pressed = event.target.matches("canvas") ? [event.clientX, event.clientY] : null; };
+  const release = (event) => {
+    if (!pressed || !event.target.matches("canvas")) return;
+    const still = Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) < 4;
+    pressed = null;
+    if (!still || event.button !== 0) return;
+    const box = event.target.getBoundingClientRect();
+    const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    model.set("click", [2 * x - 1, 1 - 2 * y, box.width, box.height, event.ctrlKey || event.metaKey ? 1 : 0, ++count]);
+    model.save_changes();
+  };
   el.style.cssText = "position:absolute;width:0;height:0";
   const look = () => {
     if (!el.isConnected) return;
+    if (!stage) {
+      stage = el.closest(".nnvis-solid") || el.parentElement;
+      new ResizeObserver(() => {
+        if (Math.abs(stage.clientWidth - model.get("room")) < 6) return;  // also 0: it is hidden
+        if (stage.clientWidth) { model.set("room", stage.clientWidth); model.save_changes(); }
+      }).observe(stage);
+      stage.addEventListener("pointerdown", press, true);
+      stage.addEventListener("pointerup", release, true);
+    }
     const colour = background(el.parentElement);
     model.set("background", "#" + colour.map((part) => Math.round(part).toString(16).padStart(2, "0")).join(""));
     model.save_changes();
@@ -39,7 +61,9 @@ function render({ model, el }) {
   const later = () => { look(); for (const wait of [200, 1000]) setTimeout(look, wait); };
   const watch = new MutationObserver(later);
   watch.observe(document.body, { attributes: true, attributeFilter: ["class", "style", "data-jp-theme-name"] });
-  return () => { cancelAnimationFrame(frame); watch.disconnect(); };
+  return () => { cancelAnimationFrame(frame); watch.disconnect();
+    stage?.removeEventListener("pointerdown", press, true);
+    stage?.removeEventListener("pointerup", release, true); };
 }
 export default { render };
 """
@@ -54,10 +78,17 @@ class BrowserFacts(anywidget.AnyWidget):
         Whether the browser has WebGL; None until it has answered.
     background : str
         The colour behind the widget, such as "#ffffff"; follows the theme.
+    room : int
+        Width of the `nnvis-solid` box in pixels; 0 while it is not known.
+    click : list of float
+        The latest click into the canvas of the same `nnvis-solid` box: u and v from -1 (left, bottom) to 1 (right, top), width
+        and height of the canvas in pixels, 1 if Ctrl or Cmd was held, and how many clicks there were; empty before the first.
     """
 
     _esm = _ESM
     available = traitlets.Bool(None, allow_none=True).tag(sync=True)
+    click = traitlets.List(traitlets.Float()).tag(sync=True)
+    room = traitlets.Int(0).tag(sync=True)
     background = traitlets.Unicode("#ffffff").tag(sync=True)
 
     @property

@@ -48,7 +48,7 @@ class SurfacePictures(widgets.Box):
         on_epoch: Callable[[float], None],
     ):
         self.flat = ContourView(on_click, on_checkpoint)
-        self.solid = SolidView(lambda x, y: on_click(x, y, False), on_checkpoint)
+        self.solid = SolidView(on_click, on_checkpoint)
         self.words = widgets.HTML().add_class("nnvis-small")
         self._scene: SurfaceScene | None = None
         self._wanted = True
@@ -93,7 +93,7 @@ class SurfacePictures(widgets.Box):
         if not self._imported():
             self.words.value = _PREPARING
             return
-        self.solid.show(self._scene)
+        self.solid.show(self._scene, self.flat.labels)
         self.words.value = self.solid.caption()
 
     def _imported(self) -> bool:

@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items):
         item.add_marker("browser")
         item.add_marker(pytest.mark.timeout(600))
         # a picture is read while a busy machine may still be drawing it; what is wrong is wrong three times
-        item.add_marker(pytest.mark.flaky(reruns=2))
+        item.add_marker(pytest.mark.flaky(reruns=int(os.environ.get("NNVIS_RERUNS", "2"))))
     # last: while Playwright runs, its event loop runs in this thread, and no other test could start one
     items.sort(key=in_browser)
 

@@ -73,7 +73,9 @@ class Watched:
 
     def points(self, figure):
         """How many points each line of a figure has that is drawn by now; a hidden mark keeps two."""
-        paths = self.root.locator(f".nnvis-{figure} .curve path.line").evaluate_all("all => all.map(e => e.getAttribute('d') || '')")
+        paths = self.root.locator(f".nnvis-{figure} .curve path.line").evaluate_all(
+            "all => all.map(e => e.getAttribute('d') || '')"
+        )
         assert not any("NaN" in path for path in paths)
         return [count for path in paths if (count := len(re.findall("[ML]", path))) > 2]
 
