@@ -1,12 +1,12 @@
 """A surface as a flat picture: colours, isolines, runs, paths and marked points; clicks come back in coordinates of the plane.
 
-May import: bqplot, bqplot_image_gl (its mouse, nothing that needs WebGL), ipywidgets, numpy, ground, surface_scene, theme.
-Marks are made once and changed under `hold_sync`; what has not changed is not sent.
+May import: bqplot, bqplot_image_gl (its mouse, nothing that needs WebGL), ipywidgets, numpy, flat_marks, ground,
+plot, surface_scene, theme. Marks are made once and changed under `hold_sync`; what has not changed is not sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from html import escape
 
@@ -16,15 +16,15 @@ import numpy as np
 from bqplot_image_gl.interacts import MouseInteraction
 
 from . import ground
-from .plot import NOTHING, assign, round_numbers
-from .surface_scene import SurfaceScene, Track
+from .flat_marks import FlatMarks, reached
+from .plot import round_numbers
+from .surface_scene import SurfaceScene
 from .theme import INK, KIND_COLOURS, KIND_DASHES, OTHER, swatch
 
 _MARGIN = {"top": 16, "bottom": 48, "left": 66, "right": 10}
 _AREA, _WIDTHS, _HEIGHTS = 420.0**2, (260, 560), (240, 460)  # pixels of the ground
-_HALO, _PAPER = "#000000", "#FFFFFF"
+_BESIDE = 146  # pixels left and right of the ground, with the bar of colours
 _REACH = 8.0  # pixels: how near to a dot a click means the dot
-_PATHS = ("linear", "quadratic")
 
 
 class ContourView(widgets.VBox):
@@ -43,6 +43,8 @@ class ContourView(widgets.VBox):
     Attributes
     ----------
     figure : bqplot.Figure
+    room : int
+        Width of the place of this view in pixels, which it keeps to when it is drawn next; 0 if that is not known.
     labels : tuple of str
         What is written at the two axes.
     """
@@ -56,9 +58,10 @@ class ContourView(widgets.VBox):
         self._on_click, self._on_checkpoint, self._on_hover = on_click, on_checkpoint, on_hover
         self._scene: SurfaceScene | None = None
         self._painted: tuple | None = None
+        self.room = 0
         self._size = (int(_AREA**0.5), int(_AREA**0.5))
         self._x, self._y = bq.LinearScale(min=0.0, max=1.0), bq.LinearScale(min=0.0, max=1.0)
-        self._make_marks({"x": self._x, "y": self._y})
+        self._marks = FlatMarks({"x": self._x, "y": self._y})
         mouse = MouseInteraction(
             x_scale=self._x,
             y_scale=self._y,
@@ -72,8 +75,7 @@ class ContourView(widgets.VBox):
             bq.Axis(scale=self._y, grid_lines="none", label_color=INK, label_offset="46px", orientation="vertical"),
         ]
         self.figure = bq.Figure(
-            marks=[self._image, self._isolines, *self._halves(), *self._ways.values(), *self._between, self._dots,
-                   self._starts, self._ends, self._places, self._letters],
+            marks=self._marks.all(),
             axes=self._axes,
             interaction=mouse,
             animation_duration=0,
@@ -91,41 +93,6 @@ class ContourView(widgets.VBox):
         self.labels = ("x", "y")
         super().__init__([self._bar_title, picture, self._message, self._legend], layout=widgets.Layout(flex="0 0 auto"))
         self.clear("")
-
-    def _make_marks(self, scales: dict) -> None:
-        def line(**style) -> bq.Lines:
-            return bq.Lines(x=NOTHING, y=NOTHING, scales=scales, visible=False, **style)
-
-        def text(**style) -> bq.Label:
-            return bq.Label(x=NOTHING[:1], y=NOTHING[:1], text=[""], scales=scales, visible=False, align="middle",
-                            font_weight="bold", **style)  # fmt: skip
-
-        self._image = bq.Image(image=widgets.Image(value=ground.png(np.zeros((1, 1, 4), np.uint8))), scales=scales, visible=False)
-        self._isolines = line(stroke_width=0.9)
-        self._halo = line(colors=[_HALO], stroke_width=5.5, opacities=[0.85])
-        self._runs = line(stroke_width=2.5)
-        # a dashed way needs no black line beneath it: the gaps would close
-        self._ways = {
-            kind: line(colors=[KIND_COLOURS[kind]], line_style=KIND_DASHES[kind], stroke_width=3) for kind in (*_PATHS, "other")[:2]
-        }
-        self._ways["other"] = line(colors=[OTHER], line_style="dash_dotted", stroke_width=3)
-        self._underlay = line(colors=[_PAPER], stroke_width=5, opacities=[0.75])
-        self._between = [
-            line(colors=[_HALO], stroke_width=4.5, opacities=[0.7]),
-            line(colors=[_PAPER], stroke_width=2, line_style="dotted"),
-        ]
-        size = bq.LinearScale(min=0.0, max=1.0)
-        dots = {"scales": scales, "visible": False, "marker": "circle", "stroke": _HALO}
-        self._dots = bq.Scatter(
-            x=NOTHING, y=NOTHING, **{**dots, "scales": {**scales, "size": size}}, size=NOTHING, default_size=64, stroke_width=1.2
-        )
-        self._starts = bq.Scatter(x=NOTHING, y=NOTHING, **dots, default_size=150, stroke_width=2.5)
-        self._ends = text(default_size=26, y_offset=9)
-        self._places = bq.Scatter(x=NOTHING, y=NOTHING, **dots, colors=[_PAPER], default_size=300, stroke_width=2)
-        self._letters = text(default_size=13, y_offset=5, colors=[_HALO])
-
-    def _halves(self) -> list[bq.Mark]:
-        return [self._underlay, self._halo, self._runs]
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -146,9 +113,7 @@ class ContourView(widgets.VBox):
             for mark in self.figure.marks:
                 held.enter_context(mark.hold_sync())
             self._paint(scene)
-            self._draw_ways(scene)
-            self._draw_runs(scene)
-            self._draw_points(scene)
+            self._marks.draw(scene)
         self._legend.value = _legend(scene)
 
     def clear(self, message: str) -> None:
@@ -177,7 +142,7 @@ class ContourView(widgets.VBox):
         pixels = np.array([self._size[0] / (self._x.max - self._x.min), self._size[1] / (self._y.max - self._y.min)])
         best, answer = _REACH, None
         for track in self._scene.tracks:
-            seen = track.xy[: _reached(track, self._scene.epoch)]
+            seen = track.xy[: reached(track, self._scene.epoch)]
             away = np.hypot(*((seen - [x, y]) * pixels).T)
             if np.isfinite(away).any() and np.nanmin(away) <= best:
                 best, answer = float(np.nanmin(away)), (track.name, int(np.nanargmin(away)))
@@ -211,9 +176,10 @@ class ContourView(widgets.VBox):
                 axis.tick_values = ticks
         lengths = surface.plane.get("lengths") or (1.0, 1.0)
         aspect = (self._x.max - self._x.min) * lengths[0] / ((self._y.max - self._y.min) * lengths[1])
-        width = np.clip((_AREA * aspect) ** 0.5, *_WIDTHS)
+        widths = _WIDTHS[0], int(np.clip((self.room or 10000) - _BESIDE, *_WIDTHS))
+        width = np.clip((_AREA * aspect) ** 0.5, *widths)
         height = np.clip(width / aspect, *_HEIGHTS)
-        self._resize((int(np.clip(height * aspect, *_WIDTHS)), int(height)))
+        self._resize((int(np.clip(height * aspect, *widths)), int(height)))
 
     def _resize(self, size: tuple[int, int]) -> None:
         self._size = size
@@ -225,89 +191,13 @@ class ContourView(widgets.VBox):
         layout.height = layout.min_height = f"{height}px"
 
     def _paint(self, scene: SurfaceScene) -> None:
-        painted = (scene.surface, scene.quantity, scene.scale, scene.colours, scene.levels)
+        painted = (scene.surface, scene.quantity, scene.scale, scene.colours, scene.levels, self._size)
         if painted == self._painted:
             return
         self._painted = painted
-        before = self._image.image
-        self._image.image = widgets.Image(value=ground.png(ground.pixels(scene, *self._size)))
-        before.layout.close()
-        before.close()
-        assign(self._image, True, x=np.array([self._x.min, self._x.max]), y=np.array([self._y.min, self._y.max]))
-        lines = ground.isolines(scene)
-        inks = [ground.ink(scene, level) for level, _ in lines]
-        self._isolines.colors = [colour for colour, _ in inks] or [_HALO]
-        self._isolines.opacities = [opacity for _, opacity in inks]
-        _draw_lines(self._isolines, [piece for _, piece in lines])
+        self._marks.paint(scene, self._size)
         self._bar.value = ground.colour_bar(scene, self._size[1])
         self._bar_title.value = f'<div style="padding-left:{_MARGIN["left"]}px">{escape(_title(scene))}</div>'
-
-    def _draw_ways(self, scene: SurfaceScene) -> None:
-        for kind, mark in self._ways.items():
-            own = [way for name, way in scene.paths.items() if name == kind or (kind == "other" and name not in _PATHS)]
-            _draw_lines(mark, own)
-        _draw_lines(self._underlay, list(scene.paths.values()))
-
-    def _draw_runs(self, scene: SurfaceScene) -> None:
-        tracks = [track for track in scene.tracks if len(track.xy)]
-        lines = [_line(track, scene.epoch) for track in tracks]
-        self._runs.colors = [track.colour for track in tracks] or [_PAPER]
-        _draw_lines(self._halo, lines)
-        _draw_lines(self._runs, lines)
-        counts = [_reached(track, scene.epoch) for track in tracks]
-        places = [track.xy[:count] for track, count in zip(tracks, counts, strict=True)]
-        # area falls with what the projection hides; a checkpoint outside the plane altogether is still seen
-        sizes = [1 - 0.85 * np.clip(np.nan_to_num(t.off_plane[:n]), 0, 1) for t, n in zip(tracks, counts, strict=True)]
-        colours = [track.colour for track, count in zip(tracks, counts, strict=True) for _ in range(count)]
-        _draw_points(self._dots, places, colours, size=np.concatenate(sizes) if sizes else NOTHING)
-        own = [track.colour for track in tracks]
-        _draw_points(self._starts, [track.xy[:1] for track in tracks], own)
-        _draw_points(self._ends, [line[-1:] for line in lines], own, text=np.array(["★"] * len(tracks)))
-
-    def _draw_points(self, scene: SurfaceScene) -> None:
-        places = [np.array([place], dtype=float) for place in scene.points.values()]
-        _draw_points(self._places, places)
-        _draw_points(self._letters, places, text=np.array(list(scene.points)))
-        both = [np.array([scene.points["A"], scene.points["B"]], dtype=float)] if {"A", "B"} <= set(scene.points) else []
-        for mark in self._between:
-            _draw_lines(mark, both)
-
-
-def _reached(track: Track, epoch: float | None) -> int:
-    """How many checkpoints of a track are drawn; the first one always is."""
-    return len(track.xy) if epoch is None else max(1, int((track.epochs <= epoch + 1e-9).sum()))
-
-
-def _line(track: Track, epoch: float | None) -> np.ndarray:
-    """The way of a run up to an epoch, between two checkpoints straight."""
-    count = _reached(track, epoch)
-    line = track.xy[:count]
-    if epoch is not None and count < len(track.xy) and epoch > track.epochs[count - 1]:
-        share = (epoch - track.epochs[count - 1]) / (track.epochs[count] - track.epochs[count - 1])
-        line = np.vstack([line, (1 - share) * track.xy[count - 1] + share * track.xy[count]])
-    return line
-
-
-def _draw_lines(mark: bq.Lines, lines: Sequence[np.ndarray]) -> None:
-    """Several lines as one mark: bqplot wants a table, so a shorter line repeats its last point."""
-    width = max((len(line) for line in lines), default=0)
-    if not width:
-        mark.visible = False
-        return
-    width = max(width, 2)
-    table = np.stack([np.pad(np.asarray(line, dtype=float), ((0, width - len(line)), (0, 0)), mode="edge") for line in lines])
-    x, y = (table[..., axis] if len(lines) > 1 else table[0, :, axis] for axis in (0, 1))
-    assign(mark, True, x=x, y=y)
-
-
-def _draw_points(mark: bq.Mark, places: Sequence[np.ndarray], colours: Sequence[str] = (), **arrays: np.ndarray) -> None:
-    if not sum(map(len, places)):
-        mark.visible = False
-        return
-    if colours:
-        mark.colors = list(colours)
-    xy = np.concatenate(places)
-    assign(mark, True, x=xy[:, 0], y=xy[:, 1], **arrays)
 
 
 def _title(scene: SurfaceScene) -> str:
@@ -315,7 +205,7 @@ def _title(scene: SurfaceScene) -> str:
 
 
 def _legend(scene: SurfaceScene) -> str:
-    items = [(swatch(track.colour), track.name) for track in scene.tracks]
+    items = [(swatch(track.colour, "haloed"), track.name) for track in scene.tracks]
     if scene.tracks:
         items += [("○", "start"), ("★", "end" if scene.epoch is None else f"epoch {scene.epoch:.3g}")]
         if any(np.nanmax(track.off_plane, initial=0.0) > 0.01 for track in scene.tracks):

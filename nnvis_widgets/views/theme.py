@@ -55,8 +55,7 @@ def swatch(colour: str, dash: str = "solid") -> str:
         return f'<span style="color:{colour}">&#9679;</span>'
     if dash == "ring":
         return f'<span style="color:{colour}">&#9711;</span>'
+    rim = "box-shadow:0 0 0 1px #404040;" if dash == "haloed" else ""  # what is drawn with a dark rim: white is seen, too
     style = {"dashed": "dashed", "dash_dotted": "dotted"}.get(dash, "solid")
-    return (
-        f'<span style="display:inline-block;width:22px;border-top:3px {style} {colour};vertical-align:middle;margin-right:5px">'
-        "</span>"
-    )
+    line = f"display:inline-block;width:22px;border-top:3px {style} {colour};{rim}"
+    return f'<span style="{line}vertical-align:middle;margin-right:5px"></span>'

@@ -26,7 +26,7 @@ function background(node) {
 }
 function render({ model, el }) {
   // a click into the canvas beside this widget; dragging turns the picture
-  let stage = null, pressed = null, count = 0;
+  let stage = null, sizes = null, pressed = null, count = 0;
   const press = (event) => { pressed = event.target.matches("canvas") ? [event.clientX, event.clientY] : null; };
   const release = (event) => {
     if (!pressed || !event.target.matches("canvas")) return;
@@ -43,10 +43,14 @@ function render({ model, el }) {
     if (!el.isConnected) return;
     if (!stage) {
       stage = el.closest(".nnvis-solid") || el.parentElement;
-      new ResizeObserver(() => {
-        if (Math.abs(stage.clientWidth - model.get("room")) < 6) return;  // also 0: it is hidden
-        if (stage.clientWidth) { model.set("room", stage.clientWidth); model.save_changes(); }
-      }).observe(stage);
+      sizes = new ResizeObserver(() => {
+        const widths = { room: stage.clientWidth, row: stage.parentElement?.clientWidth || 0 };
+        const changed = Object.keys(widths).filter((name) => widths[name] && Math.abs(widths[name] - model.get(name)) >= 6);
+        if (!changed.length) return;  // 0: it is hidden
+        for (const name of changed) model.set(name, widths[name]);
+        model.save_changes();
+      });
+      for (const one of [stage, stage.parentElement]) if (one) sizes.observe(one);
       stage.addEventListener("pointerdown", press, true);
       stage.addEventListener("pointerup", release, true);
     }
@@ -61,7 +65,7 @@ function render({ model, el }) {
   const later = () => { look(); for (const wait of [200, 1000]) setTimeout(look, wait); };
   const watch = new MutationObserver(later);
   watch.observe(document.body, { attributes: true, attributeFilter: ["class", "style", "data-jp-theme-name"] });
-  return () => { cancelAnimationFrame(frame); watch.disconnect();
+  return () => { cancelAnimationFrame(frame); watch.disconnect(); sizes?.disconnect();
     stage?.removeEventListener("pointerdown", press, true);
     stage?.removeEventListener("pointerup", release, true); };
 }
@@ -78,8 +82,8 @@ class BrowserFacts(anywidget.AnyWidget):
         Whether the browser has WebGL; None until it has answered.
     background : str
         The colour behind the widget, such as "#ffffff"; follows the theme.
-    room : int
-        Width of the `nnvis-solid` box in pixels; 0 while it is not known.
+    room, row : int
+        Widths of the `nnvis-solid` box and of what it stands in, in pixels; 0 while they are not known.
     click : list of float
         The latest click into the canvas of the same `nnvis-solid` box: u and v from -1 (left, bottom) to 1 (right, top), width
         and height of the canvas in pixels, 1 if Ctrl or Cmd was held, and how many clicks there were; empty before the first.
@@ -89,6 +93,7 @@ class BrowserFacts(anywidget.AnyWidget):
     available = traitlets.Bool(None, allow_none=True).tag(sync=True)
     click = traitlets.List(traitlets.Float()).tag(sync=True)
     room = traitlets.Int(0).tag(sync=True)
+    row = traitlets.Int(0).tag(sync=True)
     background = traitlets.Unicode("#ffffff").tag(sync=True)
 
     @property

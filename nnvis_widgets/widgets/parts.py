@@ -84,6 +84,28 @@ def fill(place: widgets.Box, parts: list[widgets.Widget]) -> None:
         place.children = parts
 
 
+def settings_panel(*groups: list[widgets.Widget]) -> widgets.Box:
+    """Return groups of controls: a column beside the picture, several columns where it has to stand below."""
+    columns = [widgets.VBox(group, layout=widgets.Layout(flex="1 1 250px", min_width="0", max_width="420px")) for group in groups]
+    # it grows only where nothing is beside it
+    layout = widgets.Layout(
+        flex="1 1 300px",
+        min_width="290px",
+        flex_flow="row wrap",
+        align_content="flex-start",
+        margin="0 12px 0 0",
+        grid_gap="0 16px",
+    )
+    return widgets.Box(columns, layout=layout).add_class("nnvis-panel")
+
+
+def beside(panel: widgets.Box | None, picture: list[widgets.Widget]) -> widgets.Box:
+    """Return a picture with its panel on the left, or below where there is no room for two columns."""
+    right = widgets.VBox(picture, layout=widgets.Layout(flex="100 1 560px", min_width="320px"))
+    body = [right] if panel is None else [panel, right]
+    return widgets.Box(body, layout=widgets.Layout(flex_flow="row wrap-reverse", width="100%"))
+
+
 class Files(widgets.VBox):
     """Save and Open, for those who cannot reach the kernel's files.
 

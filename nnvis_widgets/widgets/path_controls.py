@@ -13,7 +13,7 @@ import ipywidgets as widgets
 import traitlets
 
 from ..core.scope import Scope, movable_layers
-from .parts import Files, button, check, dropdown, title, toggle, wide
+from .parts import Files, button, check, dropdown, settings_panel, title, toggle, wide
 from .path_sliders import AlphaSlider, RangeSlider
 from .weight_picker import WeightPicker
 
@@ -44,11 +44,7 @@ class PathControls:
         self.toolbar = self._choices()
         self.picker = WeightPicker(explorer)
         self.files = Files(explorer, "nnvis_path", explorer.open_result)
-        self.panel = widgets.VBox(
-            [*self._what(), self.picker, *self._path(), self._display(), self.files],
-            layout=widgets.Layout(flex="0 1 330px", min_width="290px", margin="0 12px 0 0"),
-        )
-        self.panel.add_class("nnvis-panel")
+        self.panel = settings_panel([*self._what(), self.picker], self._path(), [self._display(), self.files])
         explorer.observe(self._follow, ["scope", "level", "start", "mid", "end", "view"])
         self._follow(None)
 

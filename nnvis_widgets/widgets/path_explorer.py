@@ -17,6 +17,7 @@ from ..results import PathResult, Result, ResultSet
 from ..views.curves import Curve, CurvesView, Scene
 from ..views.theme import KIND_COLOURS, PIN, SERIES, style_sheet
 from .assist import Assist
+from .parts import beside
 from .path_controls import PathControls
 from .path_keys import KEYS, LABELS, press
 from .path_settings import RANGES, PathSettings
@@ -105,14 +106,9 @@ class PathExplorer(PathSettings):
         spread = widgets.Layout(justify_content="space-between", align_items="flex-start", width="100%", min_height="52px")
         self.legend.layout.flex, self.legend.layout.min_width = "1 1 0", "0"
         top = widgets.Box([self.legend, self.status], layout=spread)
-        right = widgets.VBox(
-            [top, self.curves, self.controls.cursor_row, self.readout, self.state_line, self.status.error],
-            layout=widgets.Layout(flex="1 1 640px", min_width="320px"),
-        )
-        body = [self.controls.panel, right] if self.study is not None else [right]
-        # where there is no room for two columns, the plots come first
+        picture = [top, self.curves, self.controls.cursor_row, self.readout, self.state_line, self.status.error]
         self._assist = Assist(LABELS, KEYS, lambda key, shift: press(self, key, shift))
-        columns = widgets.Box(body, layout=widgets.Layout(flex_flow="row wrap-reverse", width="100%"))
+        columns = beside(self.controls.panel if self.study is not None else None, picture)
         self.children = [style_sheet(), self._assist, self.controls.toolbar, columns]
 
     def _first_scope(self, level: str) -> Any:

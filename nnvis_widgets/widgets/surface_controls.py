@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 import traitlets
 
-from .parts import Files, button, check, dropdown, listed, title, toggle, wide
+from .parts import Files, button, check, dropdown, listed, settings_panel, title, toggle, wide
 from .surface_settings import RESOLUTIONS, WIDER
 from .surface_words import NAMES
 
@@ -46,11 +46,12 @@ class SurfaceControls:
         self.second.add_class("nnvis-second")
         self.toolbar = self._choices()
         self.cursor_row = self._player()
-        self.panel = widgets.VBox(layout=widgets.Layout(flex="0 1 330px", min_width="290px", margin="0 12px 0 0"))
+        self.panel = None
         if explorer.study is None:
             return
-        self.panel.children = [*self._plane(), *self._grid(), *self._data(), *self._picture(), *self._landscape(), self._files()]
-        self.panel.add_class("nnvis-panel")
+        self.panel = settings_panel(
+            [*self._plane(), *self._grid()], [*self._data(), *self._picture()], [*self._landscape(), self._files()]
+        )
         explorer.observe(lambda _change: self._follow(), ["plane_kind", "run", "slices", "solid"])
         self._follow()
 

@@ -18,7 +18,7 @@ from ..views.surface_scene import SurfaceScene, Track
 from ..views.theme import SERIES, style_sheet
 from ..views.variance import VarianceView
 from .assist import Assist
-from .parts import fill
+from .parts import beside, fill
 from .surface_choice import paths_on
 from .surface_controls import SurfaceControls
 from .surface_inspector import SurfaceInspector
@@ -131,14 +131,11 @@ class SurfaceExplorer(SurfaceSettings):
         self.heading.layout.flex, self.heading.layout.min_width = "1 1 0", "0"
         spread = widgets.Layout(justify_content="space-between", align_items="flex-start", width="100%", min_height="52px")
         top = widgets.Box([self.heading, self.status], layout=spread)
-        right = widgets.VBox(
-            [top, self.pictures, self.controls.cursor_row, self.pictures.words, self.state_line, self.status.error,
-             self._variance_place, self.slices_view, self.inspector],
-            layout=widgets.Layout(flex="1 1 640px", min_width="320px"),
-        )  # fmt: skip
-        body = [self.controls.panel, right] if self.study is not None else [right]
+        columns = beside(self.controls.panel, [
+            top, self.pictures, self.controls.cursor_row, self.pictures.words, self.state_line, self.status.error,
+            self._variance_place, self.slices_view, self.inspector,
+        ])  # fmt: skip
         self._assist = Assist(LABELS, KEYS, lambda key, shift: press(self, key, shift))
-        columns = widgets.Box(body, layout=widgets.Layout(flex_flow="row wrap-reverse", width="100%"))
         self.children = [style_sheet(), self._assist, self.controls.toolbar, columns]
         self.inspector.layout.display = None if self.study is not None else "none"
         self.pictures.flat.clear("measuring ..." if self.study is not None else "")

@@ -10,6 +10,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import ipywidgets as widgets
 
@@ -56,6 +57,7 @@ class SurfacePictures(widgets.Box):
         super().__init__([self.flat, self.solid], layout=widgets.Layout(flex_flow="row wrap", width="100%"))
         self.add_class("nnvis-curves")
         self.solid.observe(lambda change: on_epoch(change.new), "epoch")
+        self.solid.facts.observe(self._fit, "row")
         self.solid.facts.observe(lambda _change: self.want_solid(self._wanted), "available")
 
     @property
@@ -76,6 +78,11 @@ class SurfacePictures(widgets.Box):
             self._scene = replace(self._scene, epoch=epoch)
             self.flat.show(self._scene)
         self.solid.epoch = last if epoch is None else epoch
+
+    def _fit(self, change: Any) -> None:
+        self.flat.room = change.new
+        if self._scene is not None:
+            self.flat.show(self._scene)
 
     def want_solid(self, wanted: bool) -> None:
         """Show the solid view, or not."""
