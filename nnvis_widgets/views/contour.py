@@ -87,7 +87,7 @@ class ContourView(widgets.VBox):
         self._bar_title = widgets.HTML().add_class("nnvis-small")
         self._bar = widgets.HTML(layout=widgets.Layout(margin=f"{_MARGIN['top']}px 0 0 2px", overflow="visible"))
         self._legend = widgets.HTML().add_class("nnvis-legend")
-        self._message = widgets.HTML().add_class("nnvis-state")
+        self._message = widgets.HTML().add_class("nnvis-small").add_class("nnvis-message")
         picture = widgets.HBox([self.figure, self._bar], layout=widgets.Layout(align_items="flex-start", overflow="visible"))
         self._resize(self._size)
         self.labels = ("x", "y")

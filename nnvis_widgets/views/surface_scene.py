@@ -159,6 +159,10 @@ class SurfaceScene:
 
         Linear between the nearest measured cells, that of the nearest one at the edges; cells that diverged stay NaN.
         """
+        return self._filled
+
+    @cached_property
+    def _filled(self) -> np.ndarray:
         return filled(self.values, self.measured, self.surface.x, self.surface.y)
 
     def height(self, xy: np.ndarray) -> np.ndarray:

@@ -149,7 +149,7 @@ def point_words(name: str, found: Inspection, trained: Inspection | None) -> str
         items.append(f"distance to the trained weights {found.distance:.4g}")
     if trained is not None and found.predicted is not None:
         items.append(f"{len(found.changed(trained))} of {found.n} predictions differ from the trained model's")
-    return "".join(f"<span class='item'>{item}</span>" for item in items)
+    return " ".join(f"<span class='item'>{item}</span>" for item in items)
 
 
 def summary(explorer: SurfaceExplorer, scene: SurfaceScene | None, trajectories: Mapping[str, Trajectory]) -> str:

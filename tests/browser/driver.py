@@ -103,7 +103,8 @@ class Explorer:
 
     def chosen(self, control: str) -> str:
         """Return the label of the chosen entry."""
-        return self.part(control).locator("select").evaluate("e => e.selectedOptions.length ? e.selectedOptions[0].text : ''")
+        text = self.part(control).locator("select").evaluate("e => e.selectedOptions.length ? e.selectedOptions[0].text : ''")
+        return text.replace("\u00a0", " ")
 
     def type(self, control: str, text: str) -> None:
         """Replace the text of a box and press Enter."""
