@@ -177,6 +177,8 @@ class Worker:
                 job.on_partial(last)
         except Exception as error:  # the widget shows it; there is nobody above to raise to
             if job.state == "running":
+                if pending:  # what was measured before it failed
+                    job.on_partial(last)
                 job.state = "failed"
                 job.on_error(error)
         except BaseException:  # the loop itself is ending
@@ -189,14 +191,18 @@ class Worker:
 
     def _in_place(self, job: Job) -> None:
         self.started += 1
-        last = _END
+        last, shown, pending = _END, 0.0, False
         try:
             for item in job.make():
-                last = item
+                last, pending = item, True
                 if job.state != "running":
                     return
-                job.on_partial(item)
+                if time.monotonic() - shown >= DELIVERY:
+                    job.on_partial(item)
+                    shown, pending = time.monotonic(), False
         except Exception as error:
+            if pending:
+                job.on_partial(last)
             job.state = "failed"
             job.on_error(error)
             return

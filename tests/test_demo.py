@@ -78,6 +78,7 @@ class TestTraining:
         np.testing.assert_allclose(measured.metrics["accuracy"][1:], demo.run.metrics["test_accuracy"][1:], atol=1e-12)
         assert demo.evaluator.measure().loss == measured.loss[-1]
 
+    @pytest.mark.slow
     def test_schedule_and_optimizer_give_other_runs(self, demo, cache):
         finals = [demo.run.final["fc3.weight"]]
         for more in ({"optimizer": "momentum"}, {"optimizer": "adam"}):
@@ -170,6 +171,7 @@ class TestCache:
         assert ".training" not in again.run.source
         assert torch.equal(again.run.final["fc1.weight"], demo.run.final["fc1.weight"])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("damage", ["without its index", "index cut short", "checkpoint cut short", "checkpoint missing"])
     def test_a_folder_that_is_not_whole_is_trained_again(self, demo, tmp_path, damage):
         training(tmp_path, seed=0)
@@ -196,6 +198,7 @@ class TestCache:
             load_demo("digits", epochs=1, cache=tmp_path, device="cpu", progress=interrupt)
         assert list((tmp_path / "runs").iterdir()) == []
 
+    @pytest.mark.slow
     def test_two_processes_at_once_end_with_one_whole_run(self, demo, tmp_path):
         script = (
             "import sys, torch; torch.set_num_threads(1); from nnvis_widgets import load_demo; "

@@ -195,6 +195,7 @@ class TestModels:
         assert nv.measure_path(nv.Evaluator(model, data, device="cpu"), path, [0.0], scope=scope).scope == scope
         assert np.isfinite(result.loss).all()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile])
     def test_wrapped_models_and_their_states(self, model, walk, data, evaluator, wrap):
         wrapped = wrap(model)

@@ -121,6 +121,7 @@ class Hidden(Net):
         return x + float(np.abs(values).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["samples", "weights"])
 @pytest.mark.parametrize("batch_size", [1, 23])
 def test_values_that_became_constants_are_found_out(what, batch_size):

@@ -42,18 +42,36 @@ def counting(stop, pause=0.0, seen=None):
 
 def test_without_a_loop_the_work_is_done_in_place():
     seen, worker = Seen(), Worker()
-    job = worker.submit(seen.job(counting(3)))
+    job = worker.submit(seen.job(counting(3, 1.1 * DELIVERY)))
     assert (seen.partial, seen.done, job.state) == ([0, 1, 2], [2], "done")
+    seen = Seen()
+    worker.submit(seen.job(counting(3)))
+    assert (seen.partial, seen.done) == ([0], [2])
 
 
-def test_in_place_errors_are_delivered_not_raised():
-    def broken():
-        yield 1
-        raise ValueError("no such layer")
+def broken():
+    yield 1
+    yield 2
+    raise ValueError("no such layer")
 
+
+def test_in_place_errors_are_delivered_not_raised_after_what_was_done():
     seen, worker = Seen(), Worker()
     assert worker.submit(seen.job(broken)).state == "failed"
-    assert seen.partial == [1]
+    assert seen.partial == [1, 2]
+    assert str(seen.errors[0]) == "no such layer"
+
+
+def test_in_a_loop_what_was_done_is_delivered_before_the_error_too():
+    async def main():
+        seen, worker = Seen(), Worker()
+        job = worker.submit(seen.job(broken))
+        await worker.wait()
+        worker.close()
+        return seen, job
+
+    seen, job = asyncio.run(main())
+    assert (seen.partial, job.state) == ([1, 2], "failed")
     assert str(seen.errors[0]) == "no such layer"
 
 

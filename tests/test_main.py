@@ -178,6 +178,7 @@ class TestRun:
             assert (row["loss_at_0"], row["loss_at_1"]) == (saved.loss[0], saved.loss[-1])
             assert row["lowest_loss"] == saved.loss.min()
 
+    @pytest.mark.slow
     def test_everything_is_the_model_all_layers_their_largest_moved_weight_and_the_overview(self, here):
         assert main(recorded("--everything", "--formats", "csv", "png")) == 0
         run = nv.Run.open("run")
@@ -192,6 +193,7 @@ class TestRun:
         assert {"layer-overview-linear.png", "layer-overview-quadratic.png", "layer-overview-movement.png"} <= files()
         assert set(table("movement.csv")["scopes"]) >= {"model", "still", "first.weight", "first.bias", "Last.bias"}
 
+    @pytest.mark.slow
     def test_weights_1_11_and_11_1_are_two_files_with_two_curves(self, here):
         assert main(recorded("--parameter", "first.weight", "1,11", "--parameter", "first.weight", "11,1", "--path", "linear")) == 0
         one, two = table("first.weight@1-11-linear.csv"), table("first.weight@11-1-linear.csv")

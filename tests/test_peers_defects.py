@@ -258,6 +258,7 @@ def test_13_a_tied_weight_keeps_its_length_and_moves_in_both_places():
     assert by_owner.distance == pytest.approx(float(delta.norm()), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_14_nothing_is_written_where_the_user_named_no_folder_and_importing_configures_nothing(tmp_path):
     script = """
         import logging, os, pathlib, warnings

@@ -350,6 +350,7 @@ def graves(tmp_path_factory):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork and no SIGKILL")
 class TestAKilledProcess:
+    @pytest.mark.slow
     @pytest.mark.parametrize("die_at", [2, 3])  # before a checkpoint's file is in its place, before its index is
     def test_between_two_files_loses_only_the_checkpoint_that_was_being_written(self, graves, die_at):
         folder = graves / f"at-{die_at}"

@@ -28,6 +28,7 @@ class SlicesView(widgets.VBox):
         self._words = widgets.HTML().add_class("nnvis-small")
         self._row = widgets.Box(layout=widgets.Layout(flex_flow="row wrap"))
         self._tiles: dict[str, tuple[widgets.Image, widgets.Button]] = {}
+        self._drawn: dict[str, tuple] = {}
         super().__init__([self._words, self._row], layout=widgets.Layout(display="none"))
         self.add_class("nnvis-slices")
 
@@ -44,7 +45,11 @@ class SlicesView(widgets.VBox):
         for name, scene in scenes.items():
             if name not in self._tiles:
                 self._tiles[name] = self._tile(name)
-            self._tiles[name][0].value = picture(replace(scene, span=span))
+            # of six, mostly one is being measured
+            wanted = scene.surface, scene.quantity, scene.scale, scene.colours, span
+            if self._drawn.get(name) != wanted:
+                self._drawn[name] = wanted
+                self._tiles[name][0].value = picture(replace(scene, span=span))
         if [box.children[0] for box in self._row.children] != [self._tiles[name][0] for name in surfaces]:
             for box in self._row.children:
                 box.layout.close()
