@@ -145,6 +145,7 @@ class TestAnimation:
         assert [entry.name for entry in tmp_path.iterdir()] == ["run.gif"]
         assert target.read_text() == "old"
 
+    @pytest.mark.slow
     def test_without_a_display_and_without_pyplot(self, tmp_path):
         script = (
             "import sys; sys.path.insert(0, 'tests'); import test_animation as t; import nnvis_widgets as nv; "

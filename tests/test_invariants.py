@@ -288,6 +288,7 @@ def test_the_users_grad_mode_changes_no_number(world, mode):
         assert np.array_equal(nv.measure_path(evaluator, world.path, [0.0, 0.5, 1.0]).loss, expected)
 
 
+@pytest.mark.slow
 def test_the_core_needs_no_widget_package():
     script = """
         import sys

@@ -96,7 +96,7 @@ class TestReadme:
         assert not re.search(r"pypi\.org|files\.pythonhosted|download\.pytorch|conda\.anaconda|/root/|/home/|/work/", readme())
 
     def test_its_python_lines_name_what_the_package_has(self):
-        names = set(re.findall(r"\bnv\.([A-Za-z_]+)", readme()))
+        names = set(re.findall(r"\bnv\.([A-Za-z_0-9]+)", readme()))
         assert names
         assert names <= set(nv.__all__)
 

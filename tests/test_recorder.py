@@ -348,6 +348,7 @@ def graves(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork and no SIGKILL")
 class TestAKilledProcess:
     @pytest.mark.slow

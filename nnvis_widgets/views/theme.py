@@ -26,7 +26,7 @@ _STYLE = """
 .nnvis .nnvis-error { color: var(--jp-error-color1); }
 .nnvis .widget-html-content { line-height: 1.45; }
 .nnvis .nnvis-legend, .nnvis .nnvis-state, .nnvis .nnvis-small, .nnvis .nnvis-read, .nnvis .nnvis-error { height: auto; }
-.nnvis .nnvis-legend span.item { display: inline-block; margin-right: 14px; white-space: nowrap; }
+.nnvis .nnvis-legend span.item, .nnvis .nnvis-small span.item { display: inline-block; margin-right: 14px; white-space: nowrap; }
 .nnvis .nnvis-read { font-variant-numeric: tabular-nums; }
 .nnvis .nnvis-read b { margin-right: 8px; }
 .nnvis .nnvis-read span.item { display: inline-block; margin-right: 10px; }
