@@ -24,7 +24,7 @@ from .surface_controls import SurfaceControls
 from .surface_inspector import SurfaceInspector
 from .surface_keys import KEYS, LABELS, press
 from .surface_pictures import SurfacePictures
-from .surface_settings import SAMPLES, SurfaceSettings
+from .surface_settings import SurfaceSettings
 from .surface_study import SurfaceStudy
 from .surface_words import axis_labels, curvatures, heading, state_line, summary
 
@@ -92,18 +92,7 @@ class SurfaceExplorer(SurfaceSettings):
 
     def __init__(self, evaluator: Any, run: Any, *, planes: Mapping[str, Plane] | None = None, **settings: Any):
         self.study: SurfaceStudy | None = SurfaceStudy(evaluator, run, planes)
-        name = settings.get("run", next(iter(self.study.runs)))
-        split = "test" if "test" in self.study.evaluators else next(iter(self.study.evaluators))
-        one, size = self.study.runs.get(name), self.study.evaluators[settings.get("split", split)].n
-        defaults = {
-            "run": name,
-            "plane_kind": "three-point" if one is not None and len(one) > 2 else "random",
-            "split": split,
-            "samples": SAMPLES if size > SAMPLES else None,
-        }
-        if one is not None and len(one) > 2:
-            defaults["mid"] = one.mid_index
-        self._build({**defaults, **settings})
+        self._build({**self.study.defaults(settings), **settings})
         self._recompute_when_live()
 
     @classmethod

@@ -18,7 +18,6 @@ from .surface_study import SurfaceStudy
 
 RESOLUTIONS = (9, 17, 33, 65)
 WIDER = (0.25, 0.5, 1.0, 2.0, 4.0)
-SAMPLES = 1000  # that a surface is measured on unless more are asked for
 
 
 class SurfaceSettings(Explorer):

@@ -26,6 +26,7 @@ from ..jobs import Step
 from ..results import Inspection, Result, SurfaceResult, Trajectory
 from .surface_choice import KINDS, GridChoice, PlaneChoice
 
+SAMPLES = 1000  # that a surface is measured on unless more are asked for
 SLICES = 6
 _SLICE_RESOLUTION = 17
 _KEPT = 12  # planes with their trajectories, and surfaces that finer ones may take cells from
@@ -69,6 +70,16 @@ class SurfaceStudy:
                 raise TypeError(f"planes: {{name: Plane}} with names of your own, received {type(plane).__name__} as {name!r}")
         self._made: dict[Hashable, tuple[Plane, dict[str, Trajectory]]] = {}
         self._surfaces: dict[Hashable, SurfaceResult] = {}
+
+    def defaults(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what an explorer shows where its settings do not say: the plane of the paths, on not too many samples."""
+        name = settings.get("run", next(iter(self.runs)))
+        split = "test" if "test" in self.evaluators else next(iter(self.evaluators))
+        one, size = self.runs.get(name), self.evaluators[settings.get("split", split)].n
+        found = {"run": name, "plane_kind": "random", "split": split, "samples": SAMPLES if size > SAMPLES else None}
+        if one is not None and len(one) > 2:
+            found.update(plane_kind="three-point", mid=one.mid_index)
+        return found
 
     # ---- planes
 

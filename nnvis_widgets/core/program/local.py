@@ -8,6 +8,7 @@ layer. So each value is its base, computed once a batch with the background's we
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -270,8 +271,7 @@ class _Rewriter:
         return self._keep(node, moved, 1, own.length)
 
     def _norm(self, node: fx.Node) -> bool:
-        x, *more = _arguments(node)
-        vectors, rest = more[:4], more[4:]
+        (x, *vectors), rest = _arguments(node)[:5], _arguments(node)[5:]
         if _operation(node) is aten.native_batch_norm and rest[0]:
             return False
         own = next(self._parts[n] for n in (x, *vectors) if n in self._parts)
@@ -286,12 +286,9 @@ class _Rewriter:
         before, after = _arguments(node)[0].meta["shape"], node.meta["shape"]
         if part.axis != 1 or len(after) != 2 or len(before) < 2 or before[0] != after[0]:
             return False
-        block = part.length
-        for size in before[2:]:
-            block *= size
-        return self._keep(
-            node, self._call(node, aten.reshape.default, (part.node, [after[0], block]), shape=(after[0], block)), 1, block
-        )
+        block = part.length * math.prod(before[2:])
+        moved = self._call(node, aten.reshape.default, (part.node, [after[0], block]), shape=(after[0], block))
+        return self._keep(node, moved, 1, block)
 
 
 def _arguments(node: fx.Node) -> Any:
