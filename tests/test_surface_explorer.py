@@ -340,3 +340,18 @@ def test_the_epoch_slider_follows_the_trait_and_moves_it(explorer):
     assert explorer.epoch is None
     explorer.epoch = 1.0
     assert explorer.controls.epoch.value == 1
+
+
+def test_where_the_browser_cannot_draw_in_3d_the_flat_view_stands_alone_and_says_why(trained):
+    model, data, runs = trained
+    explorer = nv.SurfaceExplorer(nv.Evaluator(model, data, batch_size=20), runs, resolution=9)
+    explorer.compute()
+    solid = explorer.pictures.solid
+    assert solid.layout.display is None
+    assert "drawn ×" in explorer.pictures.words.value
+    solid.facts.available = False
+    assert not explorer.pictures.has_solid
+    assert solid.layout.display == "none"
+    assert "WebGL" in explorer.pictures.words.value
+    assert explorer.surface.fraction == 1.0
+    explorer.close()

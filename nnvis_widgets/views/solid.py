@@ -82,7 +82,8 @@ class SolidView(widgets.VBox):
             options=[("0", 0.0)], description="epoch", continuous_update=True, layout=widgets.Layout(width="360px")
         ).add_class("nnvis-solid-epoch")
         self._drawn_at = 0.0
-        self._links = [widgets.jslink((self._play, "value"), (self._slider, "index"))]
+        # a link begins with its first end's value
+        self._links = [widgets.jslink((self._slider, "index"), (self._play, "value"))]
         self.player = widgets.HBox([self._play, self._slider])
         # as wide as its place, whatever the canvas in it: that follows
         super().__init__(
@@ -92,6 +93,7 @@ class SolidView(widgets.VBox):
         self._slider.observe(self._slid, "index")
         self._play.observe(self._played, "playing")
         self.facts.observe(self._restyle, "background")
+        self.facts.observe(self._page_is_there, "available")
         self.facts.observe(self._clicked, "click")
         self.facts.observe(self._resize, "room")
         self.observe(self._redraw, ["exaggeration", "wireframe", "isolines", "opacity"])
@@ -256,6 +258,11 @@ class SolidView(widgets.VBox):
         self._slider.options = [(f"{epoch:.2f}", float(epoch)) for epoch in self._frames]
         self._play.max = len(self._frames) - 1
         self._slider.index = self._play.value = index
+
+    def _page_is_there(self, _change: Any) -> None:
+        # a page of Voila that was loading while the work began has missed what changed meanwhile
+        self._slider.send_state()
+        self._play.send_state()
 
     def _slid(self, change: Any) -> None:
         if change.new is not None and change.new < len(self._frames):

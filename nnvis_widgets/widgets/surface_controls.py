@@ -179,7 +179,7 @@ class SurfaceControls:
             min=0, max=1, readout=False, description="training", layout=widgets.Layout(flex="1 1 260px"),
             style={"description_width": "60px"},
         ).add_class("nnvis-epoch")  # fmt: skip
-        self.link = widgets.jslink((self.play, "value"), (self.epoch, "value"))
+        self.link = widgets.jslink((self.epoch, "value"), (self.play, "value"))  # it begins with the first
         self._epoch_words = widgets.Label()
         self._last: list[float] = []
         self.epoch.observe(self._move_epoch, "value")
