@@ -1,6 +1,6 @@
 """A confusion matrix that can be clicked: colours by row, counts as text where there is room.
 
-May import: bqplot, bqplot_image_gl's mouse, ipywidgets, numpy, matplotlib's colour maps, ground, plot.
+May import: bqplot, bqplot_image_gl's mouse, ipywidgets, numpy, matplotlib's colour maps, plot, raster.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from bqplot_image_gl.interacts import MouseInteraction
 from matplotlib import colormaps
 
-from . import ground
 from .plot import assign
+from .raster import Raster
 from .theme import INK
 
 WRITTEN = 12  # classes up to which counts are written into the cells
@@ -29,7 +29,7 @@ class ConfusionView(widgets.VBox):
         self._on_pick, self._classes = on_pick, 1
         self._x, self._y = bq.LinearScale(min=-0.5, max=0.5), bq.LinearScale(min=-0.5, max=0.5)
         scales = {"x": self._x, "y": self._y}
-        self._image = bq.Image(image=widgets.Image(value=ground.png(np.zeros((1, 1, 4), np.uint8))), scales=scales, pixelated=True)
+        self._raster = Raster(scales, pixelated=True)
         words = {"x": np.zeros(1), "y": np.zeros(1), "text": [""], "scales": scales, "visible": False, "align": "middle"}
         # one mark for each of two inks: a label has one colour
         self._counts = {ink: bq.Label(colors=[ink], default_size=11, y_offset=4, **words) for ink in ("#FFFFFF", "#000000")}
@@ -42,7 +42,7 @@ class ConfusionView(widgets.VBox):
             bq.Axis(scale=self._y, grid_lines="none", label="target", label_color=INK, label_offset="32px", orientation="vertical"),
         ]
         self.figure = bq.Figure(
-            marks=[self._image, *self._counts.values(), self._frame],
+            marks=[self._raster.mark, *self._counts.values(), self._frame],
             axes=self._axes,
             interaction=mouse,
             animation_duration=0,
@@ -74,13 +74,7 @@ class ConfusionView(widgets.VBox):
         for scale in (self._x, self._y):
             with scale.hold_sync():
                 scale.min, scale.max = float(edges[0]), float(edges[1])
-        image = ground.png(pixels)
-        if self._image.image.value != image:
-            before = self._image.image
-            self._image.image = widgets.Image(value=image)
-            before.layout.close()
-            before.close()
-        assign(self._image, True, x=edges, y=edges)
+        self._raster.show(pixels, edges, edges)
         self._write(counts, shares)
         size = 314 / self._classes
         self._frame.default_size = int(max(size, 4) ** 2 * 0.5)
@@ -92,6 +86,11 @@ class ConfusionView(widgets.VBox):
             axis.tick_labels = {f"{place:g}": name for place, name in zip(places, called, strict=True)}
             axis.tick_values = places
         self._title.value = f"{escape(title)}; colours are shares of a row. Click a cell to see its samples."
+
+    @property
+    def unshown(self) -> list[widgets.Widget]:
+        """Pictures that were shown before and are not closed yet."""
+        return self._raster.unshown
 
     def _height(self, target: np.ndarray | int) -> np.ndarray:
         """Where a target's row lies: the first one is uppermost, as in a table."""

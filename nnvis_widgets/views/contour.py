@@ -148,6 +148,11 @@ class ContourView(widgets.VBox):
                 best, answer = float(np.nanmin(away)), (track.name, int(np.nanargmin(away)))
         return answer
 
+    @property
+    def unshown(self) -> list[widgets.Widget]:
+        """Pictures that were shown before and are not closed yet."""
+        return self._marks.raster.unshown
+
     def _heard(self, _widget, content: dict, _buffers) -> None:
         place = content.get("domain")
         if self._scene is None or place is None:

@@ -1,6 +1,6 @@
 """The marks of the flat view: made once, changed by what a scene holds.
 
-May import: bqplot, ipywidgets, numpy, ground, plot, surface_scene, theme.
+May import: bqplot, numpy, ground, plot, raster, surface_scene, theme.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import bqplot as bq
-import ipywidgets as widgets
 import numpy as np
 
 from . import ground
 from .plot import NOTHING, assign
+from .raster import Raster
 from .surface_scene import SurfaceScene, Track
 from .theme import KIND_COLOURS, KIND_DASHES, OTHER
 
@@ -31,7 +31,7 @@ class FlatMarks:
             return bq.Label(x=NOTHING[:1], y=NOTHING[:1], text=[""], scales=scales, visible=False, align="middle",
                             font_weight="bold", **style)  # fmt: skip
 
-        self.image = bq.Image(image=widgets.Image(value=ground.png(np.zeros((1, 1, 4), np.uint8))), scales=scales, visible=False)
+        self.raster = Raster(scales, visible=False)
         self._isolines = line(stroke_width=0.9)
         self._halo = line(colors=[_HALO], stroke_width=5.5, opacities=[0.85])
         self._runs = line(stroke_width=2.5)
@@ -55,17 +55,14 @@ class FlatMarks:
 
     def all(self) -> list[bq.Mark]:
         """Return every mark, in the order of drawing."""
-        below = [self.image, self._isolines, self._underlay]
+        below = [self.raster.mark, self._isolines, self._underlay]
         lines = [self._halo, self._runs, *self._ways.values(), *self._between]
         return [*below, *lines, self._dots, self._starts, self._ends, self._places, self._letters]
 
     def paint(self, scene: SurfaceScene, size: tuple[int, int]) -> None:
         """Draw colours, so many pixels wide and high, and isolines."""
-        before, surface = self.image.image, scene.surface
-        self.image.image = widgets.Image(value=ground.png(ground.pixels(scene, *size)))
-        before.layout.close()
-        before.close()
-        assign(self.image, True, x=surface.x[[0, -1]].astype(float), y=surface.y[[0, -1]].astype(float))
+        surface = scene.surface
+        self.raster.show(ground.pixels(scene, *size), surface.x[[0, -1]].astype(float), surface.y[[0, -1]].astype(float))
         lines = ground.isolines(scene)
         inks = [ground.ink(scene, level) for level, _ in lines]
         self._isolines.colors = [colour for colour, _ in inks] or [_HALO]

@@ -1,18 +1,18 @@
 """The weights of one tensor as a map that can be clicked: brightness is the distance each one has travelled.
 
-May import: bqplot, bqplot_image_gl, ipywidgets, numpy, matplotlib's colour maps and Pillow.
+May import: bqplot, bqplot_image_gl, ipywidgets, numpy, matplotlib's colour maps and raster.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 
 import bqplot as bq
 import ipywidgets as widgets
 import numpy as np
 from bqplot_image_gl.interacts import MouseInteraction
-from PIL import Image
+
+from .raster import Raster
 
 _ASPECT = 1.55  # of the picture, width to height
 MOST_CELLS = 400  # along one side; a larger tensor shows the largest weight of each block
@@ -32,7 +32,7 @@ class WeightMap(widgets.VBox):
         self.grid = np.zeros((1, 1), dtype=int)
         self._x, self._y = bq.LinearScale(min=0.0, max=1.0), bq.LinearScale(min=0.0, max=1.0)
         scales = {"x": self._x, "y": self._y}
-        self._image = bq.Image(image=widgets.Image(value=_png(np.zeros((1, 1, 4), np.uint8))), scales=scales, pixelated=True)
+        self._raster = Raster(scales, pixelated=True)
         self._mark = bq.Scatter(
             x=[0.0],
             y=[0.0],
@@ -47,7 +47,7 @@ class WeightMap(widgets.VBox):
         mouse = MouseInteraction(x_scale=self._x, y_scale=self._y, events=["click"])
         mouse.on_msg(self._clicked)
         self.figure = bq.Figure(
-            marks=[self._image, self._mark],
+            marks=[self._raster.mark, self._mark],
             axes=[],
             interaction=mouse,
             animation_duration=0,
@@ -65,12 +65,8 @@ class WeightMap(widgets.VBox):
         self.grid, values = arrange(distances)
         rows, columns = self.grid.shape
         top = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
-        before = self._image.image
-        self._image.image = widgets.Image(value=_png(_colours(values / top if top else np.zeros_like(values))))
-        before.layout.close()
-        before.close()
-        with self._image.hold_sync():
-            self._image.x, self._image.y = np.array([0.0, columns]), np.array([0.0, rows])
+        colours = _colours(values / top if top else np.zeros_like(values))
+        self._raster.show(colours, np.array([0.0, columns]), np.array([0.0, rows]))
         # square cells: the side that has room is padded
         wide, tall = max(0.0, rows * _ASPECT - columns) / 2, max(0.0, columns / _ASPECT - rows) / 2
         for scale, size, pad in ((self._x, columns, wide), (self._y, rows, tall)):
@@ -81,6 +77,11 @@ class WeightMap(widgets.VBox):
             f"{name} {'x'.join(map(str, distances.shape)) or 'scalar'}: distance travelled, 0 (dark) to {top:.3g} (bright){block}. "
             "Click a weight."
         )
+
+    @property
+    def unshown(self) -> list[widgets.Widget]:
+        """Pictures that were shown before and are not closed yet."""
+        return self._raster.unshown
 
     def mark(self, flat: int | None) -> None:
         """Frame the weight with this flat index."""
@@ -160,9 +161,3 @@ def _colours(values: np.ndarray) -> np.ndarray:
     coloured = colormaps["cividis"](np.nan_to_num(values), bytes=True)
     coloured[np.isnan(values)] = (0, 0, 0, 0)
     return coloured
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels, "RGBA").save(buffer, "PNG")
-    return buffer.getvalue()
