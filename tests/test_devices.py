@@ -1,6 +1,7 @@
 """Nothing of the host slips in between the operations of a point, a GPU gives the plain pass's numbers, memory may be short."""
 
 import pickle
+from functools import partial
 
 import factories
 import numpy as np
@@ -11,7 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 import nnvis_widgets as nv
-from nnvis_widgets.core.data import Samples
+from nnvis_widgets.core.data import Samples, _batch_size
+from nnvis_widgets.core.exact import exact_kernels
+from nnvis_widgets.core.losses import placed
 from nnvis_widgets.core.points import Points
 from nnvis_widgets.core.program.program import Program
 from nnvis_widgets.core.program.split import Piece
@@ -103,6 +106,52 @@ def test_modules_are_spared_on_a_gpu_too():
         losses.append(last.tallies["loss"].mean)
         assert evaluator._recordings.no_modules in ("", "engine='plain'")
     assert np.array_equal(*losses)
+
+
+def test_class_weights_of_a_loss_go_to_the_device_in_a_copy():
+    own, bound = torch.nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0])), torch.tensor([3.0, 1.0])
+    there = torch.device("meta")
+    assert placed(own, there).weight.is_meta
+    assert placed(partial(torch.nn.functional.nll_loss, weight=bound, ignore_index=4), there).keywords["weight"].is_meta
+    assert placed(partial(partial(own), bound), there).args[0].is_meta
+    assert not own.weight.is_meta
+    assert not bound.is_meta
+    assert placed(own, torch.device("cpu")) is own
+    assert placed(torch.nn.functional.mse_loss, there) is torch.nn.functional.mse_loss
+
+
+def test_products_are_not_rounded_even_where_the_user_allows_it():
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        with exact_kernels(), exact_kernels():
+            assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+        assert torch.get_float32_matmul_precision() == "high"
+        assert torch.backends.cuda.matmul.allow_tf32
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_a_gpu_gives_the_same_numbers_whether_the_user_allows_rounded_products_or_not():
+    model, before = factories.made(factories.ConvNet), torch.get_float32_matmul_precision()
+    states, losses = factories.states(model, 3), []
+    try:
+        for precision in ("highest", "high"):
+            torch.set_float32_matmul_precision(precision)
+            evaluator = nv.Evaluator(model, factories.images(500), device="cuda", batchnorm="final")
+            losses.append(losses_of(evaluator, states, None))
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert np.array_equal(*losses)
+
+
+@pytest.mark.parametrize(
+    ("memory", "image", "size"), [(8 * 2**30, 3 * 32 * 32, 1365), (80 * 2**30, 32 * 32, 4000), (2**30, 3 * 224 * 224, 3)]
+)
+def test_a_gpu_takes_large_batches_but_not_more_than_its_memory_holds(monkeypatch, memory, image, size):
+    monkeypatch.setattr("nnvis_widgets.core.data._all_bytes", lambda device: memory)
+    assert _batch_size("auto", 4 * image, 8000, torch.device("cuda")) == pytest.approx(size, rel=0.13)
 
 
 def small(**options):

@@ -19,6 +19,7 @@ from torch import Tensor
 from .reading import DataError, Tensors, reader
 from .states import raw_bytes
 
+_LAYERS = 512  # times the inputs: what the values inside a network take of a GPU's memory, about
 _MEGABYTE = 2**20
 CACHE_BYTES = 2048 * _MEGABYTE
 _SHARE = 4  # samples stay on a GPU where they take less than one in so many of its free bytes
@@ -209,15 +210,25 @@ def free_bytes(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
 
 
+def _all_bytes(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).total_memory
+
+
 def _batch_size(wanted: int | str, sample_bytes: int, n: int, device: torch.device) -> int:
-    """A megabyte of inputs stays in a CPU's cache; a GPU wants more. At least about eight batches, for partial results."""
+    """A megabyte of inputs stays in a CPU's cache. A GPU waits for its next operation when batches are small.
+
+    At least about eight batches on a CPU, for partial results; on a GPU there are enough of them within two.
+    """
     if wanted != "auto":
         if not (_is_whole(wanted) and int(wanted) >= 1):
             raise DataError(f"batch_size: 'auto' or a whole number of at least 1, received {wanted!r}")
         return min(int(wanted), n)
-    room, most = (_MEGABYTE, 1024) if device.type == "cpu" else (64 * _MEGABYTE, 4096)
+    if device.type == "cpu":
+        room, most, parts = _MEGABYTE, 1024, 8
+    else:
+        room, most, parts = min(64 * _MEGABYTE, max(_all_bytes(device) // _LAYERS, _MEGABYTE)), 4096, 2
     fits = min(max(room // max(sample_bytes, 1), 1), most)
-    size = min(fits, max(64, -(-n // 8)), n)
+    size = min(fits, max(64, -(-n // parts)), n)
     # a shorter last batch is another form to record; a slightly smaller size that leaves none is as fast
     return next((smaller for smaller in range(size, size - size // 8, -1) if n % smaller == 0), size)
 

@@ -138,7 +138,7 @@ class Evaluator:
         self._replica = Replica(model, forward, self.device, grad, self.compiled and chosen.program == "plain")
         output, target, order = self._replica.probe(snapshot(model), self._samples.there(0))
         with self._replica.quiet():
-            self._scorer = Scorer(loss, metrics, output, target, self._samples.size(0))
+            self._scorer = Scorer(loss, metrics, output, target, self._samples.size(0), self.device)
         self._scorer.check_labels(target)
         self._recordings = Recordings(self._replica, self._scorer, chosen)
         self._statistics = Statistics(self._replica, self._scorer, chosen)

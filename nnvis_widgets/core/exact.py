@@ -35,7 +35,21 @@ class _Switch:
                     self._flags.close()
 
 
-# no TF32, and repeatable kernels
-exact_kernels = _Switch(lambda: torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False))
+@contextmanager
+def _exact_kernels() -> Iterator[None]:
+    matmul = torch.backends.cuda.matmul
+    # the older interface refuses to answer once the newer one has been used: it is only for a torch that has no other
+    switch, full = ("fp32_precision", "ieee") if hasattr(matmul, "fp32_precision") else ("allow_tf32", False)
+    before = getattr(matmul, switch)
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        setattr(matmul, switch, full)
+        try:
+            yield
+        finally:
+            setattr(matmul, switch, before)
+
+
+# no TF32, whatever the user's training allows, and repeatable kernels
+exact_kernels = _Switch(_exact_kernels)
 # attention as products and a softmax: the fused kernels have no second derivative
 plain_attention = _Switch(lambda: sdpa_kernel(SDPBackend.MATH))
