@@ -63,7 +63,7 @@ def test_the_operations_of_a_point_take_tensors_of_one_device_only(name, engine)
                     ]
                     setattr(program, what, inside[0] if isinstance(values, dict) else inside)
                 with torch.inference_mode(), Watch():
-                    scores = program.scores(group, weights, buffers)
+                    scores = program.scores(group, lambda k, weights=weights: weights, buffers)
             finally:
                 for what, values in kept.items():
                     setattr(program, what, values)
@@ -92,6 +92,36 @@ def test_recorded_and_plain_agree_on_a_gpu(name):
         assert losses[1] == pytest.approx(losses[2], rel=1e-4, abs=1e-6)
     # a fused recurrent network of cuDNN is one operation, and may not be recorded
     assert auto.fallback == "" or name in ("lstm", "gru")
+
+
+@pytest.mark.parametrize("name", ["convnet", "residual", "gpt", "class weights"])
+def test_points_whose_weights_move_are_computed_together_where_a_device_waits(monkeypatch, name):
+    sizes, many = [], Program._many
+    monkeypatch.setattr("nnvis_widgets.core.program.program._waits", lambda device: True)
+    monkeypatch.setattr(Program, "_many", lambda self, ks: sizes.append((len(ks), len(self._parts.weights))) or many(self, ks))
+    case = zoo.CASES[name]
+    model = factories.made(case.build)
+    states = factories.states(model, 3)
+    matrices = [name for name, parameter in model.named_parameters() if parameter.ndim > 1]
+    single = matrices[-1], (1,) * model.get_parameter(matrices[-1]).ndim
+    for scope in (None, [matrices[0], matrices[-1]], [matrices[0], single]):
+        losses = []
+        for engine in ("auto", "plain"):
+            evaluator = nv.Evaluator(
+                model,
+                case.data(),
+                loss=case.loss,
+                forward=case.forward,
+                device="cpu",
+                batch_size=9,
+                batchnorm="final",
+                engine=engine,
+            )
+            *_, last = evaluator.sweep(evaluator.family(scope, states, states[2]), np.eye(3)[[0, 2, 1]].tolist() + ROWS.tolist())
+            losses.append(last.tallies["loss"].mean)
+            assert evaluator.fallback in ("", "engine='plain'")
+        np.testing.assert_allclose(*losses, rtol=1e-5)
+    assert max(count for count, moving in sizes if moving) > 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

@@ -166,7 +166,7 @@ class Calibration:
                 return
             for k in ks:
                 with torch.inference_mode(), self._replica.exact():
-                    values = [value[0] for value in program.scores([k], self._weights.moving(k, program), {})]
+                    values = [value[0] for value in program.at(k, self._weights.moving(k, program), {})]
                     vector = _joined([values[i] for i in own])
                     sums[k] = sums[k].add_(vector) if k in sums else vector
                     if k == ks[0] and not self._shared:
@@ -238,7 +238,7 @@ class Calibration:
     def _agrees(self, program: Program, batch: Any, k: int) -> bool:
         """Return whether a program leaves the statistics of one batch that the model itself does; if not, it is given up."""
         with torch.inference_mode(), self._replica.exact():
-            mine = program.scores([k], self._weights.moving(k, program), {})
+            mine = program.at(k, self._weights.moving(k, program), {})
         with enough_samples():
             theirs = self._replica.recalibrated(self._weights.parameters(k), self._base, [batch])
         for name, value in zip(self._statistics.names, mine, strict=True):

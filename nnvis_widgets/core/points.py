@@ -197,7 +197,7 @@ class Points:
     def _recorded(self, ks: Sequence[int]) -> list[Tensor]:
         assert self._now is not None
         with torch.inference_mode(), self._replica.exact():
-            return self._now.scores(ks, self.moving(ks[0], self._now), self._buffers_at(ks[0]))
+            return self._now.scores(ks, partial(self.moving, program=self._now), self._buffers_at(ks[0]))
 
     def _by_modules(self, k: int) -> tuple[list[Tensor], Tensor | None]:
         if self._modules is None:

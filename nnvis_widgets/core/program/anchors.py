@@ -6,7 +6,7 @@ May import: torch, numpy, core.family, core.program.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -58,6 +58,7 @@ class Anchors:
         self._dtypes = dtypes
         self._index = family.scope.tensors
         self._masks: dict[str, Tensor | None] = {}
+        self._stacks: dict[str, Tensor] = {}
         self.unit = self._unit(family)
 
     def _unit(self, family: WeightFamily) -> int | None:
@@ -76,6 +77,17 @@ class Anchors:
         weight = combine(parts, first)
         picked = self._picked(name, first)
         return (weight if picked is None else torch.where(picked, weight, first)).to(self._dtypes[name])
+
+    def weights_at(self, name: str, ks: Sequence[int]) -> Tensor:
+        """Return a moving weight at several rows, the rows first: one matrix product."""
+        anchors = [anchor[name] for anchor in self.weights[: self.rows.shape[1]]]
+        if name not in self._stacks:
+            self._stacks[name] = torch.stack([anchor.reshape(-1) for anchor in anchors])
+        stack = self._stacks[name]
+        rows = torch.as_tensor(self.rows[list(ks)], dtype=stack.dtype, device=stack.device)
+        weights = (rows @ stack).view(len(ks), *anchors[0].shape)
+        picked = self._picked(name, anchors[0])
+        return (weights if picked is None else torch.where(picked, weights, anchors[0])).to(self._dtypes[name])
 
     def _picked(self, name: str, like: Tensor) -> Tensor | None:
         """Return where the moving ones of a tensor's weights are: the others get no rounding noise; None for all."""

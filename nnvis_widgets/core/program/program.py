@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +23,9 @@ from .split import Split
 
 _TOGETHER = 2**19  # numbers that go into one call for several points: they stay in a CPU's cache, and the calls are worth it
 _COPIES = 8  # of the largest value that are in a GPU's memory at once, about
+# points whose weights move, on a GPU: where a value of one of them is smaller than this, several take less time than one by one
+_WAITING = 2**24
+_BUSY = 2**26  # numbers in one call for several of these
 
 
 @dataclass
@@ -174,22 +176,37 @@ class Program:
     @property
     def together(self) -> int:
         """How many points are computed in one call, once a batch is loaded."""
-        if not self._heads or self._parts.weights or self._most == 1:
+        if not self._heads or self._most == 1 or not self._stackable:
             return 1
         if self._room is None:
             head = next(iter(self._heads[0].values()))
             self._room = free_bytes(head.device) // (_COPIES * head.element_size()) or _TOGETHER
-        return max(1, min(self._most, self._room // self._parts.widest))
+        room = min(self._room, _BUSY) if self._parts.weights else self._room
+        return max(1, min(self._most, room // self._parts.widest))
 
-    def scores(self, ks: Sequence[int], weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> list[Tensor]:
+    @property
+    def _stackable(self) -> bool:
+        """Whether the points can be computed together: no weights move in the suffix, or on a GPU, small and affine ones."""
+        if not self._parts.weights:
+            return True
+        affine = self._anchors.affine if self._anchors is not None else []
+        named = (self._names[node] for node in self._parts.weights)
+        waits = _waits(next(iter(self._heads[0].values())).device) and self._parts.widest < _WAITING
+        return waits and not self._engine.compile and all(what == "weight" and name in affine for what, name in named)
+
+    def scores(
+        self, ks: Sequence[int], weights: Callable[[int], Mapping[str, Tensor]], buffers: Mapping[str, Tensor]
+    ) -> list[Tensor]:
         """Return the loss and the metrics of the loaded batch at some rows, each of shape (len(ks), n) or (len(ks),).
 
         Parameters
         ----------
         ks : sequence of int
             At most `together` rows.
-        weights, buffers : mapping of str to Tensor
-            What moves in the suffix, at this row; several rows are computed at once only where nothing does.
+        weights : callable
+            Gives the weights that move in the suffix, at a row; asked only where rows are computed one by one.
+        buffers : mapping of str to Tensor
+            What else moves there; several rows have the same.
         """
         while self.together > 1:  # a last point alone too: all of a sweep go the same way
             try:
@@ -198,14 +215,15 @@ class Program:
                 self._most = self.together // 2
             except RuntimeError:
                 self._most = 1  # the suffix holds an operation that does not take several points at once
-        return self._in_order([[k] for k in ks], partial(self._single, weights=weights, buffers=buffers))
+        return self._in_order(ks, lambda k: self.at(k, weights(k), buffers))
 
     @staticmethod
-    def _in_order(groups: Iterable[Sequence[int]], scores: Callable[[Sequence[int]], list[Tensor]]) -> list[Tensor]:
+    def _in_order(groups: Iterable[Any], scores: Callable[[Any], list[Tensor]]) -> list[Tensor]:
         return [torch.cat(values) for values in zip(*map(scores, groups), strict=True)]
 
-    def _single(self, ks: Sequence[int], weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> list[Tensor]:
-        row = self._anchors.rows[ks[0]].tolist() if self._anchors is not None else ()
+    def at(self, k: int, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return the loss and the metrics of the loaded batch at one row, each of shape (1, n) or (1,)."""
+        row = self._anchors.rows[k].tolist() if self._anchors is not None else ()
         given = [self._given(node, weights, buffers) for node in self._parts.suffix.inputs]
         if not self._engine.compile:
             return [score[None] for score in self._parts.suffix.at(row, given)]
@@ -226,9 +244,12 @@ class Program:
         return [head[node] for head in self._heads]
 
     def _many(self, ks: Sequence[int]) -> list[Tensor]:
-        known = (self._fixed.get(node, self._batch.get(node)) for node in self._parts.suffix.inputs)
-        pairs = zip(self._parts.suffix.inputs, known, strict=True)
-        return list(self._parts.suffix.together([self._stacked(node, ks) if value is None else value for node, value in pairs]))
+        assert self._anchors is not None
+        suffix, moving = self._parts.suffix, self._parts.weights
+        weights = {node: self._anchors.weights_at(self._names[node][1], ks) for node in moving}
+        known = (self._fixed.get(node, self._batch.get(node, weights.get(node))) for node in suffix.inputs)
+        values = [self._stacked(node, ks) if value is None else value for node, value in zip(suffix.inputs, known, strict=True)]
+        return list(suffix.together(values, moving))
 
     def _stacked(self, node: fx.Node, ks: Sequence[int]) -> Tensor:
         """Return an affine value at several rows: one matrix product."""
@@ -242,6 +263,11 @@ class Program:
             return torch.stack([mixture(self._anchors.rows[k].tolist(), [head[node] for head in self._heads]) for k in ks])
         rows = torch.as_tensor(self._anchors.rows[list(ks)], dtype=stack.dtype, device=stack.device)
         return (rows @ stack).unflatten(1, self._heads[0][node].shape)
+
+
+def _waits(device: torch.device) -> bool:
+    """Whether a device is idle between small operations, so that larger ones are free."""
+    return device.type not in ("cpu", "meta")
 
 
 def _dense(tensor: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ May import: torch, core.program.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,12 +39,12 @@ class Piece:
         """Return the outputs at one row of coefficients, for the inputs in order: those that are mixed at each anchor."""
         return self._mixing(row, *inputs)
 
-    def together(self, inputs: Sequence[Any]) -> Sequence[Any]:
-        """Return the outputs at several points; the inputs in order, those that are mixed with the points as first dimension."""
-        many = self._many(inputs)
+    def together(self, inputs: Sequence[Any], moving: Collection[fx.Node] = ()) -> Sequence[Any]:
+        """Return the outputs at several points; the inputs in order, the mixed and the `moving` ones with the points first."""
+        many = None if moving else self._many(inputs)
         if many is not None:
             return many(*inputs)
-        axes = tuple(0 if node in self.mixed else None for node in self.inputs)
+        axes = tuple(0 if node in self.mixed or node in moving else None for node in self.inputs)
         with batched_only():
             return torch.vmap(lambda *values: tuple(self._plain.forward(*values)), in_dims=axes)(*inputs)
 
