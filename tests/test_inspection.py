@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import nnvis_widgets as nv
 from nnvis_widgets.core.data import DataError
 from nnvis_widgets.core.plane import PlaneError
-from nnvis_widgets.experiments.inspection import Z95, wilson
+from nnvis_widgets.core.resampling import Z95, wilson
 
 pytestmark = pytest.mark.usefixtures("unhurried")
 X, Y = np.linspace(-1.5, 1.5, 7), np.linspace(-1, 1, 5)

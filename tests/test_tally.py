@@ -95,3 +95,25 @@ def test_a_book_pairs_each_batch_with_the_reference_point_of_that_batch(values):
         book.forget(batch)
     assert np.array_equal(book.tallies["loss"].diff_se, filled(values, [20]).diff_se)
     assert np.array_equal(book.tallies["double"].mean, filled(2 * values, [20]).mean)
+
+
+def test_a_book_keeps_the_values_of_samples_of_each_quantity_that_has_them(values):
+    book = Book(["loss", "mean", "double"], 4, reference=None, samples=50)
+    weights = torch.arange(50.0)
+    for batch, part in enumerate(np.split(values, [20], axis=1)):
+        rows = torch.tensor(part)
+        book.note(range(4), [rows, rows.mean(1), 2 * rows], weights[20 * batch : 20 * batch + part.shape[1]])
+        book.enter(batch, part.shape[1], 20 * batch)
+        if batch == 0:
+            assert np.isnan(book.samples["loss"][:, 20:]).all()
+    assert book.samples.keys() == {"loss", "double"}
+    assert np.array_equal(book.samples["loss"], values.astype(np.float32))
+    assert np.array_equal(book.samples["double"], (2 * values).astype(np.float32))
+    assert book.samples["loss"].dtype == np.float32
+    assert book.sample_weights.tolist() == weights.tolist()
+
+
+@pytest.mark.parametrize(("room", "names"), [(0, None), (799, None), (800, ["loss"]), (1700, ["loss", "accuracy"])])
+def test_they_stay_within_the_bytes_they_may_take(room, names):
+    book = Book(["loss", "accuracy"], 4, None, samples=50, keep=room)
+    assert (book.samples if names is None else list(book.samples)) == names

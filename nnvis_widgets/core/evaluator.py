@@ -260,7 +260,8 @@ class Evaluator:
         order : sequence of int, optional
             Every row number once, the reference first: in which order points are visited. Default: from coarse to fine.
         keep : int
-            Bytes that the losses of single samples may take: they are kept where all of them fit.
+            Bytes that the values of single samples may take: those of the loss, and then of each metric, are kept where all of
+            them fit.
         samples : int, optional
             Go over the first batches that hold at least so many samples, and no others.
 
@@ -274,8 +275,8 @@ class Evaluator:
         visited = coarse_to_fine(len(rows), reference) if order is None else list(order)  # type: ignore[arg-type]
         batches = self._samples.covering(samples)
         n = self._samples.count(batches)
-        kept = n if len(rows) * n * 4 <= keep else 0
-        books = Book(self._scorer.names, len(rows), reference), Book(self._scorer.names, len(rows), reference, kept)
+        kept = n if keep > 0 else 0
+        books = Book(self._scorer.names, len(rows), reference), Book(self._scorer.names, len(rows), reference, kept, keep)
         return self._workshop.sweep(family, rows, visited, policy, batches, books, HEARTBEAT)
 
     def provenance(self, family: WeightFamily, sweep: Sweep, *, policy: str | None = None) -> dict[str, Any]:

@@ -53,18 +53,18 @@ def entered(
             if number == 0:
                 enter()
             n = samples.count(batches) if point_major else complete or samples.size(0)
-            yield Sweep(book.tallies, n, done / total, batches if point_major else max(number, 1), work, book.losses)
+            yield book.sweep(n, done / total, batches if point_major else max(number, 1), work)
             last = time.monotonic()
         if piece is None or not piece.last:
             continue
         enter()
         if point_major:
             if number == batches - 1 or time.monotonic() - last > heartbeat:
-                yield Sweep(book.tallies, samples.count(batches), done / total, batches, work, book.losses)
+                yield book.sweep(samples.count(batches), done / total, batches, work)
                 last = time.monotonic()
             continue
         complete += samples.size(number)
         book.forget(number)
         number += 1
-        yield Sweep(book.tallies, complete, done / total, number, work, book.losses)
+        yield book.sweep(complete, done / total, number, work)
         last = time.monotonic()

@@ -99,8 +99,11 @@ class Sweep:
         Of the work.
     work : dict
         Who did it.
-    losses : ndarray of float32, shape (rows, samples), or None
-        The loss of each sample in the evaluator's order, NaN where it has not been measured yet; where they were asked for.
+    samples : dict of str to ndarray of float32, shape (rows, n), or None
+        The values of each sample in the evaluator's order, NaN where they have not been measured yet: of those quantities that
+        have one for each sample and for which there was room, the loss first. None where they were not asked for.
+    sample_weights : ndarray, shape (n,), or None
+        Of the samples' losses: 0 for an ignored label; None where all count alike, or no samples are kept.
     """
 
     tallies: dict[str, Tally]
@@ -108,7 +111,8 @@ class Sweep:
     fraction: float
     batches: int
     work: dict[str, Any] = field(default_factory=dict)
-    losses: np.ndarray | None = None
+    samples: dict[str, np.ndarray] | None = None
+    sample_weights: np.ndarray | None = None
 
     def at(self, row: int) -> dict[str, Any]:
         """Return loss, metrics, their errors and n at one row, under the names that results have for them."""
@@ -132,21 +136,29 @@ class Book:
     reference : int, sequence of int, or None
         The point that paired differences are taken to: one for all points, or one for each.
     samples : int
-        Keep the loss of so many samples at each point, where it is known for each sample; 0 keeps sums only.
+        Keep the values of so many samples at each point, where they are known for each sample; 0 keeps sums only.
+    keep : int
+        Bytes that these may take.
 
     Attributes
     ----------
-    losses : ndarray or None
+    samples, sample_weights
         See `Sweep`.
     """
 
-    def __init__(self, names: Sequence[str], points: int, reference: int | Sequence[int] | None, samples: int = 0):
+    def __init__(
+        self, names: Sequence[str], points: int, reference: int | Sequence[int] | None, samples: int = 0, keep: int | None = None
+    ):
         self.tallies = {name: Tally(points) for name in names}
         self._reference = None if reference is None else np.broadcast_to(np.asarray(reference, dtype=int), (points,))
         self._kept: dict[int, dict[tuple[int, int], np.ndarray]] = {}
         self._pending: list[tuple[list[int], list[Tensor]]] = []
         self._weights: Tensor | None = None
-        self.losses = np.full((points, samples), np.nan, dtype=np.float32) if samples else None
+        size = points * samples * 4
+        room = len(self.tallies) if keep is None or not size else min(keep // size, len(self.tallies))
+        self.samples = {name: np.full((points, samples), np.nan, np.float32) for name in [*names][:room]} if size and room else None
+        self.sample_weights: np.ndarray | None = None
+        self._samples = samples
 
     def note(self, points: Sequence[int], scores: list[Tensor], weights: Tensor | None = None) -> None:
         """Keep the values of each quantity at some points, (points, n) or (points,), until the batch is entered.
@@ -164,18 +176,26 @@ class Book:
         if not self._pending:
             return
         rows = np.array([point for points, _ in self._pending for point in points])
-        for q, tally in enumerate(self.tallies.values()):
+        for q, (name, tally) in enumerate(self.tallies.items()):
             values = torch.cat([scores[q] for _, scores in self._pending]).to("cpu", torch.float64).numpy()
             weights = np.ones(values.shape[1]) if values.ndim == 2 else np.array([float(size)])
-            if q == 0 and self.losses is not None and values.ndim == 2:
-                self.losses[rows, first : first + size] = values
-            elif q == 0:
-                self.losses = None
             if q == 0 and self._weights is not None:
                 weights = self._weights.to("cpu", torch.float64).numpy()
+            self._keep(name, values, rows, first)
+            if q == 0 and self._weights is not None and self.samples is not None:
+                self.sample_weights = np.zeros(self._samples) if self.sample_weights is None else self.sample_weights
+                self.sample_weights[first : first + size] = weights
             values = values.reshape(len(rows), -1)
             tally.add(values, weights, self._compared(batch, q, rows, values), rows)
         self._pending.clear()
+
+    def _keep(self, name: str, values: np.ndarray, rows: np.ndarray, first: int) -> None:
+        if self.samples is None or name not in self.samples:
+            return
+        if values.ndim == 2:
+            self.samples[name][rows, first : first + values.shape[1]] = values
+        else:
+            del self.samples[name]
 
     def _compared(self, batch: int, quantity: int, rows: np.ndarray, values: np.ndarray) -> np.ndarray | None:
         """Return the values of the point that each row is compared with: one for all, (m,), or one each, (rows, m)."""
@@ -188,6 +208,10 @@ class Book:
         if len(different) == 1:
             return kept[quantity, int(different[0])]
         return np.stack([kept[quantity, int(reference)] for reference in wanted])
+
+    def sweep(self, n: int, fraction: float, batches: int, work: dict[str, Any]) -> Sweep:
+        """Return what has been entered so far, as `Sweep` has it."""
+        return Sweep(self.tallies, n, fraction, batches, work, self.samples, self.sample_weights)
 
     def forget(self, batch: int) -> None:
         """Drop what was kept for comparison of a batch that is complete."""

@@ -15,14 +15,13 @@ from torch import Tensor
 from ..core.evaluator import Evaluator
 from ..core.family import WeightFamily
 from ..core.plane import Plane
+from ..core.resampling import Z95, wilson
 from ..core.states import State
 from ..core.sweeping import SERIAL
 from ..core.tally import Book, Sweep
 from ..results import Inspection
 from .planes import on_plane, point_of
 from .shared import check_evaluator
-
-Z95 = 1.959963984540054  # of the normal distribution: 95 % lie within so many standard deviations
 
 
 def inspect_point(
@@ -126,22 +125,6 @@ def _interval(values: np.ndarray | None, mean: float, error: float) -> tuple[flo
     if values is not None and np.isin(values, (0.0, 1.0)).all():
         return wilson(mean, len(values))
     return mean - Z95 * error, mean + Z95 * error
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share of n samples: the p with ``|share - p| <= z sqrt(p (1 - p) / n)`` (Wilson, 1927).
-
-    Unlike mean +- z standard errors it stays within 0 and 1, and has a width where all samples agree.
-
-    Examples
-    --------
-    >>> [round(bound, 4) for bound in wilson(1.0, 57)]
-    [0.9369, 1.0]
-    """
-    z2 = Z95**2 / n
-    middle = (share + z2 / 2) / (1 + z2)
-    half = math.sqrt(z2 * (share * (1 - share) + z2 / 4)) / (1 + z2)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def _classified(outputs: Tensor, labels: Tensor) -> dict[str, Any]:

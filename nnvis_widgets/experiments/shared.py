@@ -13,7 +13,7 @@ import numpy as np
 from ..core.evaluator import Evaluator
 from ..core.tally import Sweep
 
-SAMPLE_BYTES = 64 * 2**20  # that the losses of single samples may take, in one pass over the samples
+SAMPLE_BYTES = 64 * 2**20  # that the values of single samples may take, in one pass over the samples
 
 
 def arrays(sweep: Sweep, keep: slice | np.ndarray) -> dict[str, Any]:
@@ -32,7 +32,14 @@ def arrays(sweep: Sweep, keep: slice | np.ndarray) -> dict[str, Any]:
 
 def sample_losses(sweep: Sweep, keep: slice | np.ndarray) -> np.ndarray | None:
     """Return the loss of each sample at some rows of a sweep that is complete; None where they were not kept."""
-    return None if sweep.losses is None or sweep.fraction < 1.0 else sweep.losses[keep].copy()
+    values = sample_values(sweep, "loss", keep)
+    return None if values is None or sweep.fraction < 1.0 else values.copy()
+
+
+def sample_values(sweep: Sweep, quantity: str, keep: slice | np.ndarray = slice(None)) -> np.ndarray | None:
+    """Return what has been measured of a quantity at some rows, sample by sample, (rows, n); None where it was not kept."""
+    known = (sweep.samples or {}).get(quantity)
+    return None if known is None else known[keep, : sweep.n]
 
 
 def check_evaluator(evaluator: Any) -> None:
