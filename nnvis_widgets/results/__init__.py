@@ -4,7 +4,10 @@ May import: store, numpy. Importing any of them registers all, so that `load` kn
 """
 
 from .base import Measurement, Result, ResultSet, caption, load
+from .history import LayerHistory
 from .inspection import Inspection
+from .joint import JointReset, LayerAgreement
+from .layers import LayerStudy
 from .movement import MovementTable
 from .path import COLOURS, LINES, PathResult
 from .surface import SurfaceResult, Trajectory
@@ -13,6 +16,10 @@ __all__ = [
     "COLOURS",
     "LINES",
     "Inspection",
+    "JointReset",
+    "LayerAgreement",
+    "LayerHistory",
+    "LayerStudy",
     "Measurement",
     "MovementTable",
     "PathResult",

@@ -1,0 +1,120 @@
+"""How much a trained model needs each of its layers to be later than a checkpoint.
+
+May import: results.base, results.layers, numpy. pandas and matplotlib are imported by the methods that need them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from .base import NAN, Result, caption, new_axes
+from .layers import CRITICAL_ABOVE, MARGIN, labels_of
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class LayerHistory(Result):
+    """The criticality of each layer when it is put back to each checkpoint: since when the model could do with what it had.
+
+    Attributes
+    ----------
+    layers : list of str
+    epochs : ndarray, shape (T,)
+    criticality, low, high : ndarray, shape (T, L)
+        As in `LayerStudy`; the intervals hold simultaneously for all layers and checkpoints. Exactly 0 at the last checkpoint.
+    accuracy_drop, accuracy_drop_high, loss_rise : ndarray, shape (T, L)
+    parameter_count : ndarray of int, shape (L,)
+    moved : ndarray of bool, shape (T, L)
+        Whether the layer differs from its final weights at a checkpoint.
+    unit, part, metric, reference, chance, learned, margin, critical_above, n, fraction, provenance
+        As in `LayerStudy`. Checkpoints that are not measured yet are NaN.
+    checkpoints : list of int
+        Their indices in the run.
+    """
+
+    _shares_axes: ClassVar[bool] = False
+
+    layers: list[str]
+    epochs: np.ndarray
+    criticality: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    accuracy_drop: np.ndarray
+    accuracy_drop_high: np.ndarray
+    loss_rise: np.ndarray
+    parameter_count: np.ndarray
+    moved: np.ndarray
+    n: int
+    unit: str = "module"
+    part: str = "all"
+    metric: str = "accuracy"
+    reference: dict[str, float] = field(default_factory=dict)
+    chance: float = NAN
+    learned: bool = True
+    margin: float = MARGIN
+    critical_above: float = CRITICAL_ABOVE
+    checkpoints: list[int] = field(default_factory=list)
+    fraction: float = 1.0
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        part = "" if self.fraction == 1.0 else f", {self.fraction:.0%} done"
+        known = self.criticality[np.isfinite(self.criticality)]
+        span = f"criticality {known.min():.2f} to {known.max():.2f}" if known.size else "criticality undefined"
+        return (
+            f"LayerHistory({len(self.layers)} {self.unit}s x {len(self.epochs)} checkpoints, {span}; n = {self.n}, "
+            f"{self.provenance.get('split', '')}{part})"
+        )
+
+    @property
+    def label(self) -> np.ndarray:
+        """The class of each layer at each checkpoint, words of shape (T, L)."""
+        return labels_of(
+            self.metric, self.low, self.high, self.accuracy_drop_high, self.moved,
+            margin=self.margin, critical_above=self.critical_above,
+        )  # fmt: skip
+
+    @property
+    def replaceable_since(self) -> np.ndarray:
+        """The first epoch from which on putting a layer back does no harm, shape (L,); of the last at the latest."""
+        harmless = np.isin(self.label, ("ambient", "not moved"))
+        since = np.logical_and.accumulate(harmless[::-1], axis=0)[::-1]
+        return np.where(since.any(0), self.epochs[since.argmax(0)], NAN)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return one row for each layer at each checkpoint."""
+        import pandas
+
+        count, layers = self.criticality.shape
+        columns = {"epoch": np.repeat(self.epochs, layers), "layer": self.layers * count, "label": self.label.ravel()}
+        for name in ("criticality", "low", "high", "accuracy_drop", "loss_rise", "moved"):
+            columns[name] = getattr(self, name).ravel()
+        return pandas.DataFrame(columns | {"n": self.n})
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw a map, one row for each layer and one column for each checkpoint; a white tick is where harm ends."""
+        axes = new_axes(ax)
+        shown = np.ma.masked_invalid(self.criticality.T)
+        finite = shown.compressed()
+        top = max(1.0, float(np.percentile(finite, 98))) if finite.size else 1.0
+        axes.set_facecolor("0.85")
+        drawn = axes.pcolormesh(shown, cmap="cividis", vmin=0, vmax=top, edgecolors="face")
+        if axes.figure is not None:
+            axes.figure.colorbar(drawn, ax=axes, label="criticality (0: no harm, 1: chance)", extend="max")
+        since = self.replaceable_since
+        for row in np.flatnonzero(np.isfinite(since)):
+            column = int(np.flatnonzero(self.epochs == since[row])[0])
+            axes.plot([column, column], [row + 0.1, row + 0.9], color="white", linewidth=2)
+        step = max(1, len(self.epochs) // 12)
+        axes.set_xticks(np.arange(len(self.epochs))[::step] + 0.5, [f"{epoch:g}" for epoch in self.epochs[::step]])
+        axes.set_yticks(np.arange(len(self.layers)) + 0.5, self.layers)
+        axes.invert_yaxis()
+        axes.set_xlabel("put back to epoch")
+        axes.set_title(caption(self.provenance, self.n), fontsize="small")
+        return axes

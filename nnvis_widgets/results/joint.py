@@ -1,0 +1,182 @@
+"""What several layers do together, and what several training runs agree on.
+
+May import: results.base, results.layers, numpy. pandas and matplotlib are imported by the methods that need them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from .base import NAN, Result, caption, new_axes
+from .layers import COLOURS, MARKERS
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class JointReset(Result):
+    """Several layers put back, or drawn anew, at once, beside each of them alone.
+
+    Attributes
+    ----------
+    layers : list of str
+    kind, at, epoch, metric, reference, chance, learned
+        As in `LayerStudy`.
+    criticality, low, high : float
+        Of all together; the intervals hold simultaneously for the joint reset, the single ones and the interaction.
+    single, single_low, single_high : ndarray, shape (L,)
+        Of each layer alone.
+    sum_of_singles : float
+    interaction, interaction_low, interaction_high : float
+        The joint criticality minus that sum: above 0, the layers can stand in for each other and not for both.
+    accuracy_drop, loss_rise : float
+        Of all together.
+    draws : int
+    n : int
+    fraction : float
+    provenance : dict
+    """
+
+    _shares_axes: ClassVar[bool] = False
+
+    layers: list[str]
+    kind: str
+    at: int
+    epoch: float
+    metric: str
+    reference: dict[str, float]
+    chance: float
+    criticality: float
+    low: float
+    high: float
+    single: np.ndarray
+    single_low: np.ndarray
+    single_high: np.ndarray
+    sum_of_singles: float
+    interaction: float
+    interaction_low: float
+    interaction_high: float
+    accuracy_drop: float
+    loss_rise: float
+    n: int
+    learned: bool = True
+    draws: int = 1
+    fraction: float = 1.0
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        part = "" if self.fraction == 1.0 else f", {self.fraction:.0%} done"
+        return (
+            f"JointReset({' + '.join(self.layers)}: criticality {self.criticality:.2f} [{self.low:.2f}, {self.high:.2f}], sum of "
+            f"singles {self.sum_of_singles:.2f}, interaction {self.interaction:.2f} [{self.interaction_low:.2f}, "
+            f"{self.interaction_high:.2f}]; n = {self.n}, {self.provenance.get('split', '')}{part})"
+        )
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return one row for each layer alone, for the joint reset, and for the interaction."""
+        import pandas
+
+        rows = [*zip(self.layers, self.single, self.single_low, self.single_high, strict=True)]
+        rows.append((" + ".join(self.layers), self.criticality, self.low, self.high))
+        rows.append(("interaction", self.interaction, self.interaction_low, self.interaction_high))
+        return pandas.DataFrame(rows, columns=["what", "criticality", "low", "high"]).assign(n=self.n)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw each layer and all together as bars, with a diamond at the sum of the single ones; returns the axes."""
+        axes = new_axes(ax)
+        names = [*self.layers, "together"]
+        values = np.append(self.single, self.criticality)
+        errors = np.abs(np.array([np.append(self.single_low, self.low), np.append(self.single_high, self.high)]) - values)
+        colours = ["#56B4E9"] * len(self.layers) + ["#D55E00"]
+        axes.barh(names, values, xerr=errors, color=colours, ecolor="0.2", capsize=3, height=0.6)
+        axes.plot([self.sum_of_singles], ["together"], "D", color="white", markeredgecolor="black", label="sum of the single ones")
+        axes.invert_yaxis()
+        axes.axvline(0, color="0.5", linewidth=0.8)
+        axes.set_xlabel("criticality (0: no harm, 1: chance)")
+        axes.legend(fontsize="small")
+        axes.set_title(caption(self.provenance, self.n), fontsize="small")
+        return axes
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class LayerAgreement(Result):
+    """What the layer studies of several training runs agree on.
+
+    Attributes
+    ----------
+    layers : list of str
+    runs : list of str
+        What each study is called.
+    kendall : ndarray, shape (S, S)
+        Kendall's tau-b between the orders of two runs: 1 is the same order, 0 none in common.
+    labels : list of list of str, (S, L)
+    criticality : ndarray, shape (S, L)
+    n : list of int
+        Samples of each study.
+    """
+
+    _shares_axes: ClassVar[bool] = False
+
+    layers: list[str]
+    runs: list[str]
+    kendall: np.ndarray
+    labels: list[list[str]]
+    criticality: np.ndarray
+    n: list[int] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        same = sum(self.unanimous)
+        return (
+            f"LayerAgreement({len(self.runs)} runs, {len(self.layers)} layers: Kendall tau {self.mean_tau:.2f} on average, "
+            f"{self.min_tau:.2f} at least; {same} of {len(self.layers)} layers have one label in all runs)"
+        )
+
+    @property
+    def taus(self) -> np.ndarray:
+        """Kendall's tau of every two runs."""
+        return self.kendall[np.triu_indices(len(self.kendall), 1)]
+
+    @property
+    def mean_tau(self) -> float:
+        """The mean of them."""
+        return float(np.nanmean(self.taus)) if np.isfinite(self.taus).any() else NAN
+
+    @property
+    def min_tau(self) -> float:
+        """The smallest of them."""
+        return float(np.nanmin(self.taus)) if np.isfinite(self.taus).any() else NAN
+
+    @property
+    def unanimous(self) -> list[bool]:
+        """Whether a layer has the same label in all runs."""
+        return [len(set(words)) == 1 for words in zip(*self.labels, strict=True)]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return one row for each layer of each run: run, layer, label, criticality."""
+        import pandas
+
+        rows = [
+            (run, layer, word, value)
+            for run, words, values in zip(self.runs, self.labels, self.criticality, strict=True)
+            for layer, word, value in zip(self.layers, words, values, strict=True)
+        ]
+        return pandas.DataFrame(rows, columns=["run", "layer", "label", "criticality"])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the criticality of each layer, one dot a run, with the runs' labels as markers; returns the axes."""
+        axes = new_axes(ax)
+        for words, values in zip(self.labels, self.criticality, strict=True):
+            axes.plot(values, np.arange(len(self.layers)), color="0.8", linewidth=1, zorder=1)
+            for row, (word, value) in enumerate(zip(words, values, strict=True)):
+                axes.plot([value], [row], MARKERS[word], color=COLOURS[word], markeredgecolor="0.2", markersize=7, zorder=2)
+        axes.axvline(0, color="0.5", linewidth=0.8)
+        axes.set_yticks(np.arange(len(self.layers)), self.layers)
+        axes.invert_yaxis()
+        axes.set_xlabel("criticality (0: no harm, 1: chance)")
+        axes.set_title(f"{len(self.runs)} runs, Kendall tau {self.mean_tau:.2f} on average", fontsize="small")
+        return axes
