@@ -40,6 +40,7 @@ class World:
         self.loader = DataLoader(TensorDataset(x, y), batch_size=9, shuffle=True, generator=self.generator)
         self.before = self.look()  # before anything of ours has touched it
         self.run = nv.Run.from_states(self.states)
+        self.longer = nv.Run.from_states(factories.states(self.model, 6))
         self.evaluator = nv.Evaluator(self.model, self.loader, device="cpu", batch_size=16)
         self.path = nv.QuadraticPath(self.states[0], self.states[1], self.states[3])
         self.result = nv.measure_path(self.evaluator, self.path, [0.0, 0.5, 1.0])
@@ -186,6 +187,7 @@ CALLS = {
     "measure_path": lambda w: nv.measure_path(w.evaluator, w.path, np.linspace(-0.5, 1.5, 5)),
     "measure_path of a weight": lambda w: nv.measure_path(w.evaluator, w.path, scope=("fc1.weight", (5, 17))),
     "measure_training": lambda w: nv.measure_training(w.evaluator, w.run),
+    "measure_faithfulness": lambda w: nv.measure_faithfulness(w.evaluator, w.longer, draws=5).sentence,
     "measure_movement": lambda w: nv.measure_movement(w.run, mid=1),
     "planes": planes,
     "measure_surface": surface,
@@ -205,6 +207,7 @@ GENERATORS = {
     "iter_path of a layer": lambda w: nv.iter_path(w.evaluator, w.path, np.linspace(0, 1, 4), scope="fc1", background=w.states[1]),
     "iter_paths": lambda w: nv.iter_paths(w.evaluator, w.path, ["conv1", "fc2"], [0.0, 1.0]),
     "iter_training": lambda w: nv.iter_training(w.evaluator, w.run),
+    "iter_faithfulness": lambda w: nv.iter_faithfulness(w.evaluator, w.longer, draws=5, clocks=["epochs"], origins=["noise"]),
     "iter_movement": lambda w: iter_movement(w.run, mid=1),
     "iter_surface": lambda w: nv.iter_surface(w.evaluator, nv.random_plane(w.model), resolution=3),
     "iter_surface after another": lambda w: nv.iter_surface(

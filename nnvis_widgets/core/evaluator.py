@@ -22,7 +22,7 @@ from .curvature import Curvature
 from .data import Samples
 from .executors import Crew
 from .family import Families, WeightFamily
-from .observing import Observed, joined, observed
+from .observing import Answers, Observed, answered, joined, observed
 from .points import Points
 from .program.recordings import Engine, Recordings
 from .program.statistics import Statistics
@@ -212,6 +212,11 @@ class Evaluator:
         policy, rows = policy or self._batchnorm.resolve(family.scope), np.asarray([row], dtype=float)
         points = Points(self._replica, self._batchnorm, self._scorer, self._recordings, family, rows, policy)
         return observed(points, self._samples, self._scorer, self._samples.covering(samples))
+
+    def answers(self, family: WeightFamily, rows: Any, *, policy: str, samples: int | None = None) -> Iterator[Answers | None]:
+        """Yield loss and outputs at many rows of a family: all rows of a batch, then the next batch; None while nothing is new."""
+        tools = self._replica, self._batchnorm, self._scorer, self._recordings.engine, self._samples
+        return answered(*tools, family, np.asarray(rows, dtype=float), policy, self._samples.covering(samples))
 
     def inputs(self, positions: Any) -> Any:
         """Return the inputs of chosen samples, as collated, on the CPU; only these are read.

@@ -4,6 +4,7 @@ May import: store, numpy. Importing any of them registers all, so that `load` kn
 """
 
 from .base import Measurement, Result, ResultSet, caption, load
+from .faithfulness import SPACES, FaithfulnessReport
 from .history import LayerHistory
 from .inspection import Inspection
 from .joint import JointReset, LayerAgreement
@@ -15,6 +16,8 @@ from .surface import SurfaceResult, Trajectory
 __all__ = [
     "COLOURS",
     "LINES",
+    "SPACES",
+    "FaithfulnessReport",
     "Inspection",
     "JointReset",
     "LayerAgreement",

@@ -1,0 +1,222 @@
+"""How faithful paths are to the training that they are drawn for: against held-out checkpoints, in three spaces.
+
+May import: core, results, numpy. All points of all paths and all checkpoints are rows of one family, observed in one pass.
+"""
+
+from __future__ import annotations
+
+import numbers
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..core.answers import KINDS
+from ..core.clocks import Travel, travel
+from ..core.evaluator import Evaluator
+from ..core.family import check_states
+from ..core.scope import Scope
+from ..core.states import RunLike, check_run
+from ..core.sweeping import SERIAL
+from ..core.tally import Sweep
+from ..results import FaithfulnessReport
+from .faithful_ledger import Ledger
+from .faithful_paths import CLOCKS, ORIGINS, PATHS, origin, plan
+from .shared import answer, check_evaluator
+
+HEARTBEAT = 0.2  # seconds between two partial results, about
+MOST = 24  # checkpoints that are held out, where it is not said which
+CONTROL_ALPHAS = np.linspace(0.0, 1.0, 21)
+
+
+def iter_faithfulness(
+    evaluator: Evaluator,
+    run: RunLike,
+    *,
+    mid: int | None = None,
+    mid_at: float = 0.5,
+    checkpoints: Sequence[int] | None = None,
+    clocks: Sequence[str] = CLOCKS,
+    origins: Sequence[str] = ORIGINS,
+    samples: int | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Iterator[FaithfulnessReport]:
+    """Yield partial results of `measure_faithfulness`: the numbers change after each batch of samples, the fraction before."""
+    # not itself a generator function: bad input is refused when it is called, not at the first step
+    check_evaluator(evaluator)
+    count = len(check_run(run))
+    if count < 5:
+        raise ValueError(
+            f"run: the ends and the knots of two paths are no test of these, so at least five checkpoints are needed, and this run "
+            f"holds {count}; record more of them, such as one an epoch"
+        )
+    for name, chosen, known in (("clocks", clocks, CLOCKS), ("origins", origins, ORIGINS)):
+        if isinstance(chosen, str) or any(one not in known for one in chosen):
+            raise ValueError(f"{name}: a list of some of {', '.join(map(repr, known))}; received {chosen!r}")
+    if not list(clocks):
+        raise ValueError(f"clocks: at least one of {', '.join(map(repr, CLOCKS))}")
+    if not (isinstance(mid_at, numbers.Real) and 0 < mid_at < 1):
+        raise ValueError(f"mid_at: between 0 and 1, received {mid_at!r}")
+    if not (isinstance(draws, int) and draws >= 2):
+        raise ValueError(f"draws: a whole number of at least 2 resamples, received {draws!r}")
+    middle = _half(run.epochs) if mid is None else _inner("mid", mid, count)
+    held = None if checkpoints is None else sorted({_inner("checkpoints", index, count) for index in checkpoints} - {middle})
+    if held is not None and not held:
+        raise ValueError(f"checkpoints: at least one that is no knot; the mid knot is {middle}, received {checkpoints!r}")
+    covered = evaluator.covered(samples)
+    return _reports(evaluator, run, middle, float(mid_at), held, list(clocks), list(origins), samples, covered, draws, seed)
+
+
+def measure_faithfulness(
+    evaluator: Evaluator,
+    run: RunLike,
+    *,
+    mid: int | None = None,
+    mid_at: float = 0.5,
+    checkpoints: Sequence[int] | None = None,
+    clocks: Sequence[str] = CLOCKS,
+    origins: Sequence[str] = ORIGINS,
+    samples: int | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> FaithfulnessReport:
+    """Return how far the linear and the quadratic path, and their controls, are from the recorded training.
+
+    A path through checkpoints meets them by construction, so it is compared with those that are no knots. Where a checkpoint
+    belongs on a path is told by a clock; a path that is right with one clock and wrong with another has the right shape and the
+    wrong timing.
+
+    Parameters
+    ----------
+    evaluator : Evaluator
+        Paths and checkpoints are measured under one BatchNorm policy, the evaluator's. Outputs are looked at in this thread.
+    run : Run
+        At least five checkpoints.
+    mid : int, optional
+        Index of the mid checkpoint. Default: the one nearest to half of the epochs.
+    mid_at : float
+        Where on a path it is drawn on the clock of epochs (Nemcova, 2021: 0.5); on another clock it is where the clock has it.
+    checkpoints : sequence of int, optional
+        Which are held out; knots among them are left out. Default: all that are no knots, at most 24 spread over the run. They
+        are in memory together.
+    clocks : sequence of {"epochs", "arc length", "progress", "free"}
+        Share of the epochs; of the way between the recorded checkpoints; of the straight way from start to end, made ascending;
+        the ascending places on each path that are nearest to the checkpoints in weight space.
+    origins : sequence of {"unrelated", "noise", "zero"}
+        Other starts from which straight lines to the trained weights are drawn: where the loss falls from these as it does from
+        the true start, that it falls says little about the training. Empty: none.
+    samples : int, optional
+        Measure on the first batches that hold at least so many of the evaluator's samples. Default: all.
+    draws : int
+        Bootstrap resamples of the samples; the same for all paths, so that differences are paired.
+    seed : int
+        Of the resamples and of the random origins.
+
+    Returns
+    -------
+    FaithfulnessReport
+        ``print(report.sentence)``, ``report.to_pandas()``.
+
+    Raises
+    ------
+    ValueError
+        Too few checkpoints, an unknown clock or origin, NaN in a checkpoint, a run that did not move.
+
+    Notes
+    -----
+    Controls: "linear" with the clock of arc length is re-timed; "speed-only" has the quadratic path's timing on the straight
+    line; "piecewise-linear" has its knots without its bend; "quadratic by distance" has its mid knot at half of the way.
+    """
+    return answer(
+        iter_faithfulness(
+            evaluator, run, mid=mid, mid_at=mid_at, checkpoints=checkpoints, clocks=clocks, origins=origins, samples=samples,
+            draws=draws, seed=seed,
+        )
+    )  # fmt: skip
+
+
+def _reports(
+    evaluator: Evaluator, run: RunLike, mid: int, mid_at: float, held: list[int] | None, clocks: list[str], origins: list[str],
+    samples: int | None, covered: int, draws: int, seed: int,
+) -> Iterator[FaithfulnessReport]:  # fmt: skip
+    count, layout = len(run), evaluator.layout
+    scope = Scope.parse(None, layout)
+    reading = travel(run, layout, scope)
+    while True:
+        try:
+            share = next(reading)
+        except StopIteration as finished:
+            travelled: Travel = finished.value
+            break
+        yield FaithfulnessReport.blank(list(PATHS), clocks, mid, 0.05 * share)
+    if not travelled.distance > 0:
+        raise ValueError("run: its last weights are its first, bit for bit, so there is no path; take a run that has moved")
+    by_way = 1 + int(np.argmin(np.abs(travelled.clocks["arc length"][1:-1] - 0.5)))
+    free = [k for k in range(1, count - 1) if k not in (mid, by_way)]
+    if held is None:
+        held = [free[round(k)] for k in np.linspace(0, len(free) - 1, min(MOST, len(free)))]
+    held = [index for index in held if index != by_way]
+    if not held:
+        raise ValueError(f"checkpoints: at least one that is no knot; {by_way} is the knot at half of the way")
+    indices = sorted({0, mid, by_way, count - 1, *held})
+    states = check_states(layout, [run[index].state for index in indices], "checkpoint")
+    sources = [origin(kind, states[0], layout, seed) for kind in origins]
+    anchors = [*states, *sources]
+    planned = plan(
+        layout, scope, anchors, indices, held, (mid, by_way), mid_at, travelled, clocks, origins, CONTROL_ALPHAS
+    )  # fmt: skip
+    family = evaluator.family(None, anchors, states[-1])
+    ledger = Ledger(planned, draws, seed)
+    about: dict[str, Any] = {
+        "paths": planned.paths, "clocks": planned.clocks, "checkpoints": np.array(held), "epochs": np.asarray(run.epochs)[held],
+        "alphas": planned.alphas, "knots": planned.knots, "weights": planned.weights, "frechet": planned.frechet,
+        "times": np.stack([travelled.clocks[clock][held] if clock in travelled.clocks else planned.alphas[1, c]
+                           for c, clock in enumerate(clocks)]),
+        "mid": mid, "mid_by_distance": by_way, "rho": float(travelled.progress[mid]), "eta": float(travelled.eta[mid]),
+        "rho_by_distance": float(travelled.progress[by_way]), "eta_by_distance": float(travelled.eta[by_way]),
+        "origins": planned.origins, "control_alphas": CONTROL_ALPHAS if planned.origins else np.zeros(0),
+    }  # fmt: skip
+    policy = evaluator.policy(scope)
+    n, done, last = 0, 0, time.monotonic()
+    provenance: dict[str, Any] = {}
+    total = len(planned.rows) * covered
+    report = FaithfulnessReport.blank(list(PATHS), clocks, mid, 0.05)
+    for answers in evaluator.answers(family, planned.rows, policy=policy, samples=samples):
+        if answers is not None:
+            ledger.note(answers)
+            done += answers.n
+        fraction = 0.05 + 0.95 * done / total
+        if answers is not None and answers.last:
+            n += answers.n
+            ledger.enter(answers)
+            sweep = Sweep({}, n, fraction, answers.number + 1, SERIAL)
+            provenance = provenance or evaluator.provenance(family, sweep, policy=policy)
+            provenance = evaluator.updated(provenance, sweep) | {"compiled": False, "engine": answers.engine}
+            report = FaithfulnessReport(
+                **ledger.found(), **about, n=n, fraction=1.0 if n == covered else fraction,
+                provenance={**provenance, "function": KINDS[ledger.kind], "draws": draws, "bootstrap_seed": seed},
+            )  # fmt: skip
+        elif time.monotonic() - last < HEARTBEAT:
+            continue
+        else:
+            report = replace(report, fraction=fraction)
+        yield report
+        last = time.monotonic()
+
+
+def _half(epochs: Any) -> int:
+    """Return the index of the checkpoint nearest to half of the epochs, the earlier of two."""
+    epochs = np.asarray(epochs, dtype=float)
+    return 1 + int(np.argmin(np.abs(epochs[1:-1] - (epochs[0] + epochs[-1]) / 2)))
+
+
+def _inner(name: str, index: Any, count: int) -> int:
+    if not isinstance(index, (int, np.integer)) or isinstance(index, bool) or not -count <= index < count:
+        raise ValueError(f"{name}: a checkpoint from 1 to {count - 2}, received {index!r}")
+    found = int(index) % count
+    if not 0 < found < count - 1:
+        raise ValueError(f"{name}: a checkpoint between the first and the last, from 1 to {count - 2}; received {index!r}")
+    return found
