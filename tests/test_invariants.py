@@ -176,6 +176,22 @@ def failures(world):
             act()
 
 
+def training(*, subset, epochs, seed):
+    yield from enumerate(factories.states(factories.made(factories.ConvNet), epochs, seed=seed), 1)
+
+
+def preliminaries(world):
+    options = {"epochs": 2, "seeds": 2, "folder": world.folder / "trainings"}
+    for study in (
+        nv.preliminary_epochs(training, world.evaluator, world.loader, **options),
+        nv.preliminary_training_size(training, world.evaluator, world.loader, sizes=[20, 57], subsets=2, **options),
+        nv.preliminary_test_size(world.evaluator, state=world.states[1], repeats=5),
+        nv.samples_needed(world.evaluator, world.states[:2]),
+    ):
+        study.to_pandas()
+        study.explain()
+
+
 CALLS = {
     "Evaluator": lambda w: nv.Evaluator(w.model, w.loader, device="cpu", calibration=w.loader),
     "Evaluator with grad": lambda w: nv.Evaluator(w.model, w.loader, device="cpu", grad=True).measure(),
@@ -194,6 +210,7 @@ CALLS = {
     "measure_surface after another": surfaces,
     "inspect": inspections,
     "surface_figure and animate_trajectory": film,
+    "preliminary experiments": preliminaries,
     "policies": policies,
     "state_at": lambda w: [w.path.state_at(alpha) for alpha in (0.0, 0.3, 0.5, 1.2)],
     "Recorder": record,
@@ -222,6 +239,12 @@ GENERATORS = {
     ),
     "iter_pca_plane": lambda w: nv.iter_pca_plane(w.run),
     "iter_hessian_plane": lambda w: nv.iter_hessian_plane(w.evaluator, max_products=6),
+    "iter_preliminary_epochs": lambda w: nv.iter_preliminary_epochs(training, w.evaluator, w.loader, epochs=2, seeds=2),
+    "iter_preliminary_training_size": lambda w: nv.iter_preliminary_training_size(
+        training, w.evaluator, w.loader, epochs=2, sizes=[20, 57], subsets=1, seeds=1
+    ),
+    "iter_preliminary_test_size": lambda w: nv.iter_preliminary_test_size(w.evaluator),
+    "iter_samples_needed": lambda w: nv.iter_samples_needed(w.evaluator, w.states[:2]),
     "iter_project": lambda w: nv.random_plane(w.model).iter_project(w.run),
 }
 

@@ -3,6 +3,7 @@
 The numbers are those of the list of defects that this project keeps; the rest belong to studies.
 """
 
+import itertools
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import factories
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 import nnvis_widgets as nv
@@ -181,6 +183,74 @@ def test_10_weights_that_are_all_zero_stay_zero_and_finite(model, data, normaliz
         assert not direction["conv2.weight"].any()
         assert all(torch.isfinite(tensor).all() for tensor in direction.values())
     assert np.isfinite(nv.measure_surface(nv.Evaluator(model, data, device="cpu"), plane, resolution=3).loss).all()
+
+
+def level_training(asked):
+    """A training in which nothing but the last bias moves, and what it was asked for."""
+
+    def train(*, subset, epochs, seed):
+        asked.append(subset.copy())
+        model = factories.made(factories.ConvNet, seed)
+        for epoch in range(1, epochs + 1):
+            with torch.no_grad():
+                model.fc2.bias[0] += 0.1 * len(subset) / 57
+            yield epoch, model
+
+    return train
+
+
+def test_11_losses_are_losses_and_accuracies_accuracies_on_the_axis_that_was_trained(model, data):
+    evaluator = nv.Evaluator(model, data, device="cpu", name="validation")
+    study = nv.preliminary_epochs(level_training([]), evaluator, data, epochs=3, seeds=2)
+    for run, seed in enumerate(study.init):
+        for column, epoch in enumerate(study.epochs):
+            trained = factories.made(factories.ConvNet, int(seed))
+            with torch.no_grad():
+                for _ in range(epoch):
+                    trained.fc2.bias[0] += 0.1
+            state = dict(trained.state_dict())
+            expected = factories.naive(model, state, data).mean()
+            right = (factories.loaded(model, state)(data[0]).argmax(1) == data[1]).double().mean()
+            assert study.loss["validation"][run, column] == pytest.approx(expected, rel=1e-5)
+            assert study.metrics["validation/accuracy"][run, column] == pytest.approx(float(right))
+    lines = study.plot(Figure().add_subplot(), quantity="accuracy").lines
+    assert np.array_equal(lines[0].get_xdata(), [1, 2, 3])
+    assert np.array_equal(lines[0].get_ydata(), study.metrics["validation/accuracy"][0])
+
+
+def test_11_a_layers_curve_is_drawn_on_the_axis_it_was_measured_on(evaluator, walk):
+    path = nv.LinearPath(walk[0], walk[4])
+    axes = Figure().add_subplot()
+    for scope, alphas in (("conv1", [-0.5, 0.25, 1.5]), ("fc2", [0.0, 0.5, 0.75, 1.0])):
+        result = nv.measure_path(evaluator, path, alphas, scope=scope)
+        result.plot(axes, label=scope)
+        (line,) = [line for line in axes.lines if line.get_label() == scope]
+        assert np.array_equal(line.get_xdata(), alphas)
+        assert np.array_equal(line.get_ydata(), result.loss)
+
+
+def test_11_a_random_subset_is_random(model, data):
+    asked = []
+    evaluator = nv.Evaluator(model, data, device="cpu", name="validation")
+    nv.preliminary_training_size(level_training(asked), evaluator, data, epochs=1, sizes=[20, 40], subsets=2, seeds=1)
+    assert [len(subset) for subset in asked] == [20, 20, 40, 40]
+    for small, large in ((asked[0], asked[2]), (asked[1], asked[3])):
+        assert set(small) < set(large) <= set(range(57))
+        assert set(small) != set(range(20))
+        assert np.bincount(data[1][large]) == pytest.approx(np.bincount(data[1]) * 40 / 57, abs=1.01)
+    assert set(asked[0]) != set(asked[1])
+
+
+def test_11_as_many_epochs_and_repeats_as_were_asked_for(model, data):
+    evaluator = nv.Evaluator(model, data, device="cpu", name="validation")
+
+    def one_short(*, subset, epochs, seed):
+        return itertools.islice(level_training([])(subset=subset, epochs=epochs, seed=seed), epochs - 1)
+
+    with pytest.raises(ValueError, match="asked for 4 epochs"):
+        nv.preliminary_epochs(one_short, evaluator, data, epochs=4, seeds=1)
+    assert nv.preliminary_test_size(evaluator).means["loss"].shape[0] == 100
+    assert nv.preliminary_test_size(evaluator, repeats=7).means["loss"].shape[0] == 7
 
 
 def test_12_what_is_measured_twice_is_the_same_twice(model, data, walk):

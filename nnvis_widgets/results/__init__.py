@@ -4,6 +4,7 @@ May import: store, numpy. Importing any of them registers all, so that `load` kn
 """
 
 from .base import Measurement, Result, ResultSet, caption, load
+from .epochs import EpochStudy
 from .faithfulness import SPACES, FaithfulnessReport
 from .history import LayerHistory
 from .inspection import Inspection
@@ -11,10 +12,13 @@ from .joint import JointReset, LayerAgreement
 from .layers import LayerStudy
 from .movement import MovementTable
 from .path import COLOURS, LINES, PathResult
+from .sample_size import SamplesNeeded, TestSizeStudy
 from .surface import SurfaceResult, Trajectory
+from .training_size import TrainingSizeStudy
 
 __all__ = [
     "COLOURS",
+    "EpochStudy",
     "LINES",
     "SPACES",
     "FaithfulnessReport",
@@ -28,7 +32,10 @@ __all__ = [
     "PathResult",
     "Result",
     "ResultSet",
+    "SamplesNeeded",
     "SurfaceResult",
+    "TestSizeStudy",
+    "TrainingSizeStudy",
     "Trajectory",
     "caption",
     "load",

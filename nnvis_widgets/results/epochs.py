@@ -1,0 +1,223 @@
+"""How many epochs a training needs: what `preliminary_epochs` returns.
+
+May import: results.base, numpy. pandas and matplotlib are imported by the methods that need them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from .base import Result, new_axes
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
+
+ARM_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+SPLITS = ("train", "validation", "test")
+SPLIT_WIDTHS = {"train": 1.0, "validation": 2.5, "test": 2.5}
+FORCED = 0.1  # of the first learning rate: below it, a curve is flat because its steps are small
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class EpochStudy(Result):
+    """Loss and metrics after each epoch of R trainings, and how many epochs are enough; A arms, E epochs.
+
+    Attributes
+    ----------
+    arms : list of str
+        Schedules of the learning rate that were asked for; "as given" where the training offers none.
+    epochs : ndarray of int, shape (E,)
+    arm, init, order : ndarray of int, shape (R,)
+        Of each training: its arm, and the seeds of its initial weights and of the order of its samples.
+    varies : list of str
+        "both": one of the independent trainings that the choice rests on. "init", "order": only that seed is another than in the
+        first one.
+    loss : dict of str to ndarray, shape (R, E)
+        For each split; NaN for what is still to come.
+    metrics : dict of str to ndarray, shape (R, E)
+        Named "split/metric".
+    rate : ndarray, shape (R, E)
+        Learning rate during the epoch, where the training tells it.
+    excess, excess_high : ndarray, shape (A, E)
+        ``L(e) - min L`` of the independent trainings that are complete, and its simultaneous upper bound over epochs, samples and
+        seeds (see `nnvis_widgets.core.choosing`); NaN where no training is.
+    init_sd, order_sd : ndarray, shape (A,)
+        Spread of the loss after the last epoch where only that seed varies; NaN where it was not varied by itself.
+    judged : str
+        The split that the choice was made on.
+    delta, confidence : float
+        An epoch is enough where the upper bound is below delta.
+    n : int
+        Samples of the split that is judged.
+    notes : list of str
+        What a reader has to know.
+    fraction : float
+    provenance : dict
+    """
+
+    _shares_axes: ClassVar[bool] = False
+
+    arms: list[str]
+    epochs: np.ndarray
+    arm: np.ndarray
+    init: np.ndarray
+    order: np.ndarray
+    varies: list[str]
+    loss: dict[str, np.ndarray]
+    metrics: dict[str, np.ndarray]
+    rate: np.ndarray
+    excess: np.ndarray
+    excess_high: np.ndarray
+    init_sd: np.ndarray
+    order_sd: np.ndarray
+    judged: str
+    delta: float
+    confidence: float
+    n: int
+    notes: list[str] = field(default_factory=list)
+    fraction: float = 1.0
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def chosen(self) -> np.ndarray:
+        """The smallest epoch that is enough in each arm, shape (A,); NaN where none is."""
+        enough = self.excess_high < self.delta
+        return np.array([self.epochs[row].min() if row.any() else np.nan for row in enough], dtype=float)
+
+    def with_delta(self, delta: float) -> EpochStudy:
+        """Return the same study judged by another tolerance; nothing is trained or measured."""
+        return replace(self, delta=_positive("delta", delta))
+
+    def seeds(self, arm: int = 0) -> np.ndarray:
+        """Return which trainings of an arm are independent and complete."""
+        own = (self.arm == arm) & np.array([kind == "both" for kind in self.varies])
+        return np.flatnonzero(own & ~np.isnan(self.loss[self.judged][:, -1]))
+
+    def mean(self, arm: int = 0, quantity: str = "loss", split: str | None = None) -> np.ndarray:
+        """Return the mean curve of the independent trainings of an arm, (E,); NaN where none is complete."""
+        values = self.values(quantity, split)[self.seeds(arm)]
+        return values.mean(axis=0) if len(values) else np.full(len(self.epochs), np.nan)
+
+    def values(self, quantity: str = "loss", split: str | None = None) -> np.ndarray:
+        """Return the loss, or a metric, of every training, shape (R, E); `split` is the judged one where none is named."""
+        split = self.judged if split is None else split
+        table = self.loss if quantity == "loss" else self.metrics
+        key = split if quantity == "loss" else f"{split}/{quantity}"
+        if key not in table:
+            raise ValueError(f"values: a quantity of {self.quantities} and a split of {self.splits}; got {quantity!r}, {split!r}")
+        return table[key]
+
+    @property
+    def quantities(self) -> list[str]:
+        """What was measured: "loss" and the metrics."""
+        return ["loss", *sorted({name.partition("/")[2] for name in self.metrics})]
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that were measured."""
+        return [name for name in SPLITS if name in self.loss]
+
+    @property
+    def rate_left(self) -> np.ndarray:
+        """Learning rate of each epoch as a share of the first, shape (A, E); NaN where the training does not tell it."""
+        at = np.flatnonzero(self.epochs >= 1)[0]
+        rows = [self.rate[self.seeds(arm)] for arm in range(len(self.arms))]
+        empty = np.full(len(self.epochs), np.nan)
+        return np.stack([(row / row[:, at : at + 1]).mean(axis=0) if len(row) else empty for row in rows])
+
+    @property
+    def forced(self) -> np.ndarray:
+        """Whether each arm's curve is flat from the chosen epoch on because the learning rate is, shape (A,)."""
+        picks = [np.flatnonzero(self.epochs == epoch) for epoch in self.chosen]
+        return np.array([bool(len(at) and self.rate_left[a, at[0]] < FORCED) for a, at in enumerate(picks)])
+
+    def explain(self) -> list[str]:
+        """Return in sentences what was found, arm by arm, and what stands against reading more into it."""
+        return [self._arm_in_words(arm) for arm in range(len(self.arms))] + list(self.notes)
+
+    def _arm_in_words(self, arm: int) -> str:
+        name = "" if len(self.arms) == 1 else f"{self.arms[arm]}: "
+        count, chosen = len(self.seeds(arm)), self.chosen[arm]
+        if not count:
+            return f"{name}no training is complete yet."
+        sure = f"{self.confidence:.0%}"
+        if np.isnan(chosen):
+            at = int(np.argmin(self.excess_high[arm]))
+            return (
+                f"{name}no epoch is shown to be within {self.delta:g} of the lowest {self.judged} loss; the bound is smallest at "
+                f"epoch {self.epochs[at]} ({self.excess_high[arm, at]:.2g}). More seeds, more samples or a larger delta would tell."
+            )
+        at = int(np.flatnonzero(self.epochs == chosen)[0])
+        words = (
+            f"{name}{chosen:g} epochs are enough: the {self.judged} loss is then at most {self.excess_high[arm, at]:.2g} above its "
+            f"lowest ({sure}, {count} {'seed' if count == 1 else 'seeds'}, n = {self.n})."
+        )
+        left = self.rate_left[arm, at]
+        if self.forced[arm]:
+            words += (
+                f" This end is forced by the decay of the learning rate: in that epoch it is {left:.1%} of the first, and with "
+                "steps that small any curve is flat, whether or not there is more to learn."
+            )
+        elif np.isfinite(left):
+            words += f" The learning rate is then still {left:.0%} of the first: the curve does not end because the steps do."
+        return words
+
+    def __repr__(self) -> str:
+        chosen = ", ".join(
+            f"{name}: {'none' if np.isnan(epoch) else f'{epoch:g}'} enough"
+            for name, epoch in zip(self.arms, self.chosen, strict=True)
+        )
+        return (
+            f"EpochStudy({len(self.arm)} trainings x {len(self.epochs)} epochs; {chosen}; delta {self.delta:g}, {self.judged}, "
+            f"n = {self.n})"
+        )
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return one row for each training and epoch: seeds, learning rate, losses and metrics of each split."""
+        import pandas
+
+        runs, epochs = self.rate.shape
+        columns: dict[str, Any] = {
+            "arm": np.repeat([self.arms[a] for a in self.arm], epochs),
+            "init": np.repeat(self.init, epochs),
+            "order": np.repeat(self.order, epochs),
+            "varies": np.repeat(self.varies, epochs),
+            "epoch": np.tile(self.epochs, runs),
+            "rate": self.rate.ravel(),
+        }
+        for split, quantity in itertools.product(self.splits, self.quantities):
+            columns[f"{split}/{quantity}"] = self.values(quantity, split).ravel()
+        high = np.stack([self.excess_high[a] for a in self.arm]).ravel()
+        return pandas.DataFrame(columns | {"excess_high": high})
+
+    def plot(self, ax: Axes | None = None, quantity: str = "loss") -> Axes:
+        """Draw each training as a thin line, the means as thick ones, and the chosen epochs; returns the axes."""
+        axes = new_axes(ax)
+        for arm, name in enumerate(self.arms):
+            colour = ARM_COLOURS[arm % len(ARM_COLOURS)]
+            for split in self.splits:
+                style = "--" if split == "train" else ":" if split != self.judged else "-"
+                values = self.values(quantity, split)
+                for run in np.flatnonzero(self.arm == arm):
+                    axes.plot(self.epochs, values[run], style, color=colour, linewidth=0.6, alpha=0.45)
+                label = f"{name}, {split}" if len(self.arms) > 1 else split
+                width = SPLIT_WIDTHS.get(split, 1.5)
+                axes.plot(self.epochs, self.mean(arm, quantity, split), style, color=colour, linewidth=width, label=label)
+            if np.isfinite(self.chosen[arm]):
+                axes.axvline(self.chosen[arm], color=colour, linestyle="-.", linewidth=1)
+        axes.set(xlabel="epoch", ylabel=quantity)
+        counts = "/".join(str(len(self.seeds(arm))) for arm in range(len(self.arms)))
+        axes.set_title(f"chosen on {self.judged}, n = {self.n}, seeds: {counts} (thin lines)", fontsize="small")
+        axes.legend(fontsize="small")
+        return axes
+
+
+def _positive(name: str, value: Any) -> float:
+    if not isinstance(value, (int, float)) or not np.isfinite(value) or value <= 0:
+        raise ValueError(f"{name}: a finite number above 0, received {value!r}")
+    return float(value)
