@@ -26,6 +26,7 @@ _HOMES = {
     "hessian_plane": "core.hessian",
     "iter_hessian_plane": "core.hessian",
     "Measurement": "results",
+    "ParameterScan": "results",
     "PathResult": "results",
     "MovementTable": "results",
     "SurfaceResult": "results",

@@ -11,6 +11,7 @@ from .inspection import Inspection
 from .joint import JointReset, LayerAgreement
 from .layers import LayerStudy
 from .movement import MovementTable
+from .parameters import ParameterScan
 from .path import COLOURS, LINES, PathResult
 from .sample_size import SamplesNeeded, TestSizeStudy
 from .surface import SurfaceResult, Trajectory
@@ -29,6 +30,7 @@ __all__ = [
     "LayerStudy",
     "Measurement",
     "MovementTable",
+    "ParameterScan",
     "PathResult",
     "Result",
     "ResultSet",
