@@ -71,6 +71,7 @@ _HOMES = {
     "surface_figure_3d": "export",
     "LeNet": "demo",
     "load_demo": "demo",
+    "load_demo_training": "demo",
     "PathExplorer": "widgets.path_explorer",
     "SurfaceExplorer": "widgets.surface_explorer",
     "TrainingMonitor": "widgets.training_monitor",

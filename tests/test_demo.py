@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import nnvis_widgets as nv
+from nnvis_widgets.core.states import digest
 from nnvis_widgets.demo import load_demo
 
 MNIST = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -154,7 +155,7 @@ class TestCache:
         assert again.evaluator.measure().loss == demo.evaluator.measure().loss
 
     def test_other_data_is_another_run(self, demo, cache, monkeypatch):
-        from nnvis_widgets import demo as module
+        from nnvis_widgets.demo import images as module
 
         original = module._digits
         monkeypatch.setattr(module, "_digits", lambda: tuple((images * 0.5, labels) for images, labels in original()))
@@ -215,3 +216,52 @@ class TestCache:
         assert answers[0][0] == answers[1][0]
         assert len(folders(tmp_path)) == 1
         assert not [name for name in os.listdir(tmp_path / "runs") if name.startswith(".training")]
+
+
+@pytest.fixture(scope="module")
+def known():
+    return nv.load_demo_training("digits", samples=200, device="cpu")
+
+
+class TestTrainingAsAFunction:
+    def test_the_splits_share_no_image_and_keep_the_classes(self):
+        whole = nv.load_demo_training("digits", device="cpu")
+        assert len(whole.data[1]) == 1047
+        parts = whole.evaluators
+        assert {name: part.n for name, part in parts.items()} == {"train": 300, "validation": 300, "test": 450}
+        seen = {name: {image.numpy().tobytes() for image in part.inputs(range(part.n))} for name, part in parts.items()}
+        assert not seen["train"] & seen["validation"]
+        assert not {image.numpy().tobytes() for image in whole.data[0]} & seen["validation"]
+        assert not seen["validation"] & seen["test"]
+
+    def test_one_seed_is_one_training_and_subset_steps_order_and_schedule_count(self, known):
+        def ended(subset=range(60), epochs=2, seed=0, **more):
+            steps = known.train(subset=np.array(subset), epochs=epochs, seed=seed, **more)
+            return [(epoch, digest(model.state_dict()), told) for epoch, model, told in steps]
+
+        one = ended()
+        assert [(epoch, told["steps"]) for epoch, _, told in one] == [(1, 4), (2, 8)]
+        assert [told["lr"] for _, _, told in one] == pytest.approx([0.1, 0.07])
+        assert ended(order=0) == one
+        others = [ended(seed=1), ended(order=1), ended(schedule="constant"), ended(subset=range(100, 160)), ended(steps=7)]
+        assert len({run[-1][1] for run in [one, *others]}) == 6
+        assert [told["lr"] for _, _, told in others[2]] == [0.1, 0.1]
+        assert others[4][-1][2]["steps"] == 7
+        few = ended(subset=range(20), steps=8)
+        assert [told["steps"] for _, _, told in few] == [2, 4, 6, 8]
+        assert few[-1][2]["lr"] == pytest.approx(0.07)  # it decays over the steps as it does over as many in two epochs
+
+    def test_its_studies_find_their_trainings_again(self, known, tmp_path):
+        studies = [
+            nv.preliminary_epochs(known.train, known.evaluators, known.data, epochs=2, seeds=1, folder=tmp_path) for _ in range(2)
+        ]
+        assert studies[0].arms == ["decayed", "constant"]
+        assert studies[0].judged == "validation"
+        assert studies[0].splits == ["train", "validation", "test"]
+        assert studies[1].to_pandas().equals(studies[0].to_pandas())
+        assert len(list(tmp_path.iterdir())) == 2
+
+    @pytest.mark.parametrize(("options", "words"), [({"data": "cifar"}, "data"), ({"samples": 5}, "samples: a whole number")])
+    def test_refusals(self, options, words):
+        with pytest.raises(ValueError, match=words):
+            nv.load_demo_training(**options)

@@ -31,7 +31,7 @@ def fingerprint(value: Any) -> tuple[str, list[str]]:
     """Return 32 hexadecimal digits that identify a value by content, and the names of what could not be seen into.
 
     A function is its byte code, constants, defaults, the variables that it closes over and the global ones that it refers to;
-    functions and classes of installed packages are their names, in the version that is installed.
+    functions and classes of installed packages are their names, with what they close over.
     """
     reader = _Reader()
     reader.read(value, getattr(value, "__name__", type(value).__name__))
@@ -96,9 +96,9 @@ class _Reader:
 
     def _function(self, function: types.FunctionType, name: str) -> None:
         self._enter(function.__module__ or "", function.__qualname__)
-        if _installed(function.__module__):
-            return
-        self._code(function.__code__, name)
+        own = not _installed(function.__module__)
+        if own:
+            self._code(function.__code__, name)
         self.read(function.__defaults__, f"{name}'s defaults")
         self.read(function.__kwdefaults__, f"{name}'s defaults")
         for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
@@ -107,7 +107,7 @@ class _Reader:
                 self.read(cell.cell_contents, variable)
             except ValueError:  # not assigned yet
                 self._enter("empty")
-        for variable in _globals_of(function.__code__):
+        for variable in _globals_of(function.__code__) if own else ():
             if variable in function.__globals__:
                 self._enter(variable)
                 self.read(function.__globals__[variable], variable)
