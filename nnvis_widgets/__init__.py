@@ -75,6 +75,7 @@ _HOMES = {
     "PathExplorer": "widgets.path_explorer",
     "SurfaceExplorer": "widgets.surface_explorer",
     "TrainingMonitor": "widgets.training_monitor",
+    "Workbench": "widgets.workbench",
 }
 
 __all__ = ["__version__", *_HOMES]

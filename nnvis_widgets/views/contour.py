@@ -217,6 +217,8 @@ def _legend(scene: SurfaceScene) -> str:
             items.append(("●•", "the smaller a dot, the farther from the plane"))
     for name in scene.paths:
         items.append((swatch(KIND_COLOURS.get(name, OTHER), KIND_DASHES.get(name, "dash_dotted")), f"{name} path"))
+    if scene.along:
+        items.append(("◆", "alpha on each path"))
     waiting = int((~scene.measured).sum())
     if waiting:
         items.append(("▒", f"pale: {waiting} points not measured yet"))

@@ -50,6 +50,7 @@ class FlatMarks:
         )
         self._starts = bq.Scatter(x=NOTHING, y=NOTHING, **dots, default_size=150, stroke_width=2.5)
         self._ends = text(default_size=26, y_offset=9)
+        self._along = bq.Scatter(x=NOTHING, y=NOTHING, **{**dots, "marker": "diamond"}, default_size=130, stroke_width=1.5)
         self._places = bq.Scatter(x=NOTHING, y=NOTHING, **dots, colors=[_PAPER], default_size=300, stroke_width=2)
         self._letters = text(default_size=13, y_offset=5, colors=[_HALO])
 
@@ -57,7 +58,7 @@ class FlatMarks:
         """Return every mark, in the order of drawing."""
         below = [self.raster.mark, self._isolines, self._underlay]
         lines = [self._halo, self._runs, *self._ways.values(), *self._between]
-        return [*below, *lines, self._dots, self._starts, self._ends, self._places, self._letters]
+        return [*below, *lines, self._dots, self._starts, self._ends, self._along, self._places, self._letters]
 
     def paint(self, scene: SurfaceScene, size: tuple[int, int]) -> None:
         """Draw colours, so many pixels wide and high, and isolines."""
@@ -73,6 +74,7 @@ class FlatMarks:
         """Draw what lies on the ground."""
         self._draw_ways(scene)
         self._draw_runs(scene)
+        _draw_points(self._along, [np.array([place]) for place in scene.along.values()], [KIND_COLOURS[k] for k in scene.along])
         self._draw_points(scene)
 
     def _draw_ways(self, scene: SurfaceScene) -> None:

@@ -65,6 +65,8 @@ class SurfaceScene:
         Lines that lie in the plane, such as "linear" and "quadratic".
     points : dict of str to (float, float)
         Marked places: "A", "B".
+    along : dict of str to (float, float)
+        How far one has gone along each path.
     epoch : float, optional
         The tracks are drawn up to here; None draws them whole.
     span : (float, float), optional
@@ -79,6 +81,7 @@ class SurfaceScene:
     tracks: tuple[Track, ...] = ()
     paths: Mapping[str, np.ndarray] = field(default_factory=dict)
     points: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    along: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     epoch: float | None = None
     span: tuple[float, float] | None = None
 

@@ -130,7 +130,7 @@ class Explorer(widgets.VBox):
             self._schedule.cancel()
             self._worker.close()
             self.unobserve_all()
-            parts = list(_parts(self, {id(self)}))
+            parts = list(parts_of(self, {id(self)}))
             for part in parts:
                 part.unobserve_all()
                 part.close()
@@ -242,12 +242,12 @@ class Explorer(widgets.VBox):
         update_display(static_bundle(picture(self.results)), raw=True, display_id=display_id)
 
 
-def _parts(widget: widgets.Widget, seen: set[int]) -> Iterator[widgets.Widget]:
+def parts_of(widget: widgets.Widget, seen: set[int]) -> Iterator[widgets.Widget]:
     """Yield every widget that hangs on this one: children, figures, marks, scales, axes, layouts, styles, and its `unshown`."""
     values = [getattr(widget, name) for name in widget.keys]
     for value in [*values, getattr(widget, "unshown", ())]:
         for one in value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else [value]:
             if isinstance(one, widgets.Widget) and id(one) not in seen:
                 seen.add(id(one))
-                yield from _parts(one, seen)
+                yield from parts_of(one, seen)
                 yield one

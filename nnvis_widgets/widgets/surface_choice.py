@@ -5,13 +5,14 @@ May import: core.plane, numpy.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..core.plane import Plane
 
+LINE = np.linspace(0.0, 1.0, 101)
 KINDS = ("three-point", "pca", "random", "hessian", "runs")
 
 
@@ -60,15 +61,15 @@ class GridChoice:
         return self.split, self.samples, self.batchnorm
 
 
-def paths_on(plane: Plane) -> dict[str, np.ndarray]:
-    """Return the linear and the quadratic path as lines of a three-point plane, shape (101, 2); of other planes none.
+def paths_on(plane: Plane, alphas: Sequence[float] | np.ndarray = LINE) -> dict[str, np.ndarray]:
+    """Return points of the linear and the quadratic path in a three-point plane, shape (K, 2); of other planes none.
 
-    The three-point plane holds both without projection error.
+    The three-point plane holds both without projection error, outside of [0, 1] as well.
     """
     points = plane.about.get("points")
     if plane.kind != "three points" or points is None:
         return {}
     corners = np.array([points[name] for name in "abc"])
-    alphas = np.linspace(0.0, 1.0, 101)[:, None]
-    basis = np.hstack([2 * (alphas - 0.5) * (alphas - 1), 4 * alphas * (1 - alphas), 2 * alphas * (alphas - 0.5)])
-    return {"linear": (1 - alphas) * corners[0] + alphas * corners[2], "quadratic": basis @ corners}
+    a = np.asarray(alphas, dtype=float)[:, None]
+    basis = np.hstack([2 * (a - 0.5) * (a - 1), 4 * a * (1 - a), 2 * a * (a - 0.5)])
+    return {"linear": (1 - a) * corners[0] + a * corners[2], "quadratic": basis @ corners}

@@ -79,6 +79,8 @@ class SurfaceExplorer(SurfaceSettings):
     trajectory, paths : bool
     epoch : float or None
         The trajectory is drawn up to here; None draws all of it.
+    alpha : float or None
+        A diamond on each path of a three-point plane, so far along it; None draws none.
     solid : bool
         Show the 3-D view.
     exaggeration, opacity : float
@@ -176,8 +178,15 @@ class SurfaceExplorer(SurfaceSettings):
         points = {name: point for name, point in (("A", self.point), ("B", self.other)) if point is not None}
         return SurfaceScene(
             surface=surface, quantity=quantity, scale=self.scale, levels=self.levels, colours=self.colours,
-            tracks=self._tracks(quantity) if self.trajectory else (), paths=paths, points=points, epoch=self.epoch,
+            tracks=self._tracks(quantity) if self.trajectory else (), paths=paths, points=points, along=self._along(),
+            epoch=self.epoch,
         )  # fmt: skip
+
+    def _along(self) -> dict[str, tuple[float, float]]:
+        known = self.study.known(self.plane_choice) if self.study is not None else None
+        if known is None or self.alpha is None or not self.paths or self.plane_kind != "three-point":
+            return {}
+        return {kind: (float(at[0, 0]), float(at[0, 1])) for kind, at in paths_on(known[0], [self.alpha]).items()}
 
     def _tracks(self, quantity: str) -> tuple[Track, ...]:
         tracks = []
@@ -223,6 +232,9 @@ class SurfaceExplorer(SurfaceSettings):
             self.pictures.want_solid(self.solid)
         elif name == "epoch":
             self.pictures.walk(self.epoch, self.controls.epochs[-1] if self.controls.epochs else 0.0)
+            return
+        elif name == "alpha":
+            self.pictures.go_along(self._along())
             return
         self._draw()
 

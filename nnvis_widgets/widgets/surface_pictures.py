@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -78,6 +78,12 @@ class SurfacePictures(widgets.Box):
             self._scene = replace(self._scene, epoch=epoch)
             self.flat.show(self._scene)
         self.solid.epoch = last if epoch is None else epoch
+
+    def go_along(self, along: Mapping[str, tuple[float, float]]) -> None:
+        """Mark how far one has gone along each path."""
+        if self._scene is not None:
+            self._scene = replace(self._scene, along=along)
+            self.flat.show(self._scene)
 
     def _fit(self, change: Any) -> None:
         self.flat.room = change.new

@@ -45,6 +45,7 @@ class SurfaceSettings(Explorer):
     trajectory = traitlets.Bool(True)
     paths = traitlets.Bool(True)
     epoch = traitlets.Float(None, allow_none=True)
+    alpha = traitlets.Float(None, allow_none=True)
     solid = traitlets.Bool(True)
     exaggeration = traitlets.Float(1.0)
     wireframe = traitlets.Bool(False)
@@ -59,8 +60,8 @@ class SurfaceSettings(Explorer):
         "batchnorm", "slices", "training",
     )  # fmt: skip
     RESTYLE: ClassVar = (
-        "quantity", "scale", "levels", "colours", "trajectory", "paths", "epoch", "solid", "exaggeration", "wireframe", "isolines",
-        "opacity", "point", "other", "checkpoint",
+        "quantity", "scale", "levels", "colours", "trajectory", "paths", "epoch", "alpha", "solid", "exaggeration", "wireframe",
+        "isolines", "opacity", "point", "other", "checkpoint",
     )  # fmt: skip
 
     study: SurfaceStudy | None

@@ -1,0 +1,280 @@
+"""The workbench: all explorers around one selection, one run or two side by side.
+
+May import: core, ipywidgets, the parts of panels. Explorers are found by their public names, and made when first looked at.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import ipywidgets as widgets
+
+from ..core.evaluator import Evaluator
+from ..core.states import Layout, check_run
+from ..views.theme import style_sheet
+from .base import Explorer, parts_of
+from .sharing import SELECTION, Member
+from .workbench_bar import Bar
+from .workbench_files import as_code, recorded_picture
+from .workbench_settings import TABS, WorkbenchSettings
+
+
+class Workbench(WorkbenchSettings):
+    """Paths, layers, weights and surface around one selection: what is chosen in one is seen in all.
+
+    Parameters
+    ----------
+    evaluator : Evaluator or dict of str to Evaluator
+        One for each split, of one model.
+    run : Run or dict of str to Run
+        Of several, two can stand side by side, with one selection.
+    recorder : Recorder, optional
+        Of a training that goes on: a tab with its monitor.
+    **settings
+        Initial values of the traits below.
+
+    Attributes
+    ----------
+    scope : None, str, or (str, index)
+        Which weights: the model, a layer, a tensor, or a single weight.
+    kind : {"linear", "quadratic", "both"}
+    alpha : float
+        How far along the path.
+    start, mid, end : int
+        Indices of checkpoints: the ends of the path, and what the quadratic one, the plane and the scan of weights go through.
+    split : str
+    tab : str
+        Which explorer is in front.
+    compare : str or None
+        The run that stands beside the first one.
+    explorers : dict of (str, str) to Explorer
+        Those that have been made, by tab and run.
+    """
+
+    def __init__(self, evaluator: Any, run: Any, *, recorder: Any = None, **settings: Any):
+        self.evaluators: dict[str, Evaluator] = (
+            dict(evaluator) if isinstance(evaluator, Mapping) else {getattr(evaluator, "name", "test"): evaluator}
+        )
+        for name, one in self.evaluators.items():
+            if not isinstance(one, Evaluator):
+                raise TypeError(f"evaluator: an Evaluator or {{split: Evaluator}}, received {type(one).__name__} for {name!r}")
+        self.runs: dict[str, Any] = dict(run) if isinstance(run, Mapping) else {"run": run}
+        for one in self.runs.values():
+            if len(check_run(one)) < 2:
+                raise ValueError(f"run: a path needs two checkpoints, and this run holds {len(one)}")
+        self._tensors: Layout = next(iter(self.evaluators.values())).layout
+        self.explorers: dict[tuple[str, str], Explorer] = {}
+        self._members: dict[tuple[str, str], Member] = {}
+        self._waiting: dict[tuple[str, str], dict[str, Any]] = {}
+        self._recorder, self._monitor = recorder, None
+        self._source: Member | None = None
+        self._held, self._moved = 0, False
+        for name in settings:
+            if name not in self.SETTINGS:
+                raise TypeError(f"Workbench has no setting {name!r}; settings: {', '.join(self.SETTINGS)}")
+        first = self._first
+        self._panes = {tab: widgets.Box(layout=widgets.Layout(flex_flow="row wrap", width="100%")) for tab in self.tabs}
+        super().__init__()
+        self.add_class("nnvis-workbench")
+        with self._together():
+            defaults = {
+                "mid": first.mid_index if len(first) > 2 else 0,
+                "end": len(first) - 1,
+                "kind": "both" if len(first) > 2 else "linear",
+                "split": "test" if "test" in self.evaluators else next(iter(self.evaluators)),
+            }
+            for name, value in {**defaults, **settings}.items():
+                setattr(self, name, value)
+            self._moved = False
+        self.bar = Bar(self)
+        self._tabs = widgets.Tab(list(self._panes.values()), titles=list(self._panes), selected_index=self.tabs.index(self.tab))
+        self._tabs.observe(self._tab_chosen, "selected_index")
+        self.observe(lambda _change: self._spread(), list(SELECTION))
+        self.observe(lambda _change: self._show(), ["tab", "compare"])
+        self.children = [style_sheet(), self.bar, self._tabs]
+        self._show()
+
+    # ---- what there is
+
+    @property
+    def shown(self) -> list[Explorer]:
+        """The explorers in front: one, or one for each of two runs."""
+        return [self.explorers[key] for key in self._in_front() if key in self.explorers]
+
+    def _in_front(self) -> list[tuple[str, str]]:
+        names = [next(iter(self.runs)), *([self.compare] if self.compare is not None else [])]
+        return [(self.tab, name) for name in names]
+
+    # ---- one selection
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Spread several changes of the selection at once."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            if not self._held and self._moved:
+                self._moved = False
+                self._spread()
+
+    def _spread(self) -> None:
+        """Let the explorers in front follow; those behind do so when they come to the front."""
+        if self._held:
+            self._moved = True
+            return
+        source, refused = self._source, []
+        for key in self._in_front():
+            member = self._members.get(key)
+            if member is not None and member is not source:
+                refused += member.follow(self.selection)
+        self.bar.update(refused)
+
+    def _chosen(self, member: Member, told: dict[str, Any]) -> None:
+        """Take over what was chosen in an explorer."""
+        before, self._source = self._source, member
+        try:
+            with self._together():
+                for name, value in told.items():
+                    if getattr(self, name) != value:
+                        setattr(self, name, value)
+            member.selection = self.selection
+        finally:
+            self._source = before
+
+    # ---- tabs
+
+    def _tab_chosen(self, change: Any) -> None:
+        self.tab = self.tabs[change.new]
+
+    def _show(self) -> None:
+        self._tabs.selected_index = self.tabs.index(self.tab)
+        pane = self._panes[self.tab]
+        if self.tab == "Monitor":
+            shown: list[Any] = [self._monitor_of()]
+        else:
+            shown = [self._column(key) for key in self._in_front()]
+        if list(pane.children) != shown:
+            pane.children = shown
+        self._spread()
+
+    def _column(self, key: tuple[str, str]) -> widgets.Widget:
+        explorer = self._explorer(key)
+        if len(self.runs) == 1:
+            explorer.layout.flex, explorer.layout.min_width = "1 1 560px", "0"
+            return explorer
+        known = getattr(explorer, "_workbench_column", None)
+        if known is None:
+            name = widgets.HTML(key[1]).add_class("nnvis-title")
+            known = widgets.VBox([name, explorer], layout=widgets.Layout(flex="1 1 560px", min_width="0"))
+            explorer._workbench_column = known
+        return known
+
+    def _explorer(self, key: tuple[str, str]) -> Explorer:
+        if key not in self.explorers:
+            import nnvis_widgets
+
+            make = getattr(nnvis_widgets, TABS[key[0]])
+            extra: dict[str, Any] = {}
+            if "on_open" in inspect.signature(make.__init__).parameters:
+                extra["on_open"] = self.open_scope
+            evaluator = self.evaluators if len(self.evaluators) > 1 else next(iter(self.evaluators.values()))
+            explorer = make(evaluator, self.runs[key[1]], **extra)
+            if key in self._waiting:
+                explorer.restore(self._waiting.pop(key))
+            self.explorers[key], self._members[key] = explorer, Member(explorer, self._chosen)
+        return self.explorers[key]
+
+    def _monitor_of(self) -> widgets.Widget:
+        if self._monitor is None:
+            from .training_monitor import TrainingMonitor
+
+            self._monitor = TrainingMonitor(self._recorder, next(iter(self.evaluators.values())))
+        return self._monitor
+
+    # ---- buttons, as methods
+
+    def open_scope(self, scope: Any) -> None:
+        """Show the paths of some weights."""
+        with self._together():
+            self.scope = scope
+            self.tab = "Paths"
+
+    def code(self) -> str:
+        """Return the lines of Python that make what is in front again."""
+        return as_code(self)
+
+    def picture(self) -> bytes | None:
+        """Return what is in front as a PNG, with its code and the provenance of its results inside; None before the first one."""
+        return recorded_picture(self)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the selection and the settings of every explorer, as a dictionary that `restore` takes, also through JSON."""
+        explorers: dict[str, dict[str, Any]] = {}
+        for (tab, run), explorer in self.explorers.items():
+            explorers.setdefault(tab, {})[run] = explorer.snapshot()
+        for (tab, run), settings in self._waiting.items():
+            explorers.setdefault(tab, {}).setdefault(run, settings)
+        return {**{name: getattr(self, name) for name in self.SETTINGS}, "explorers": explorers}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Set what `snapshot` returned; all of it or, when a part is refused, nothing."""
+        unknown = [name for name in state if name not in (*self.SETTINGS, "explorers")]
+        if unknown:
+            raise TypeError(f"state: what snapshot() returned; it has no {unknown[0]!r}")
+        wanted = {(tab, run): dict(s) for tab, runs in state.get("explorers", {}).items() for run, s in runs.items()}
+        for tab, run in wanted:
+            if tab not in TABS or run not in self.runs:
+                raise ValueError(f"state: it holds settings of {tab!r} for the run {run!r}, which are not here")
+        before = self.snapshot()
+        try:
+            self._set(state, wanted)
+        except Exception:
+            again = {(tab, run): s for tab, runs in before["explorers"].items() for run, s in runs.items()}
+            self._set(before, again)
+            raise
+
+    def _set(self, state: Mapping[str, Any], wanted: Mapping[tuple[str, str], dict[str, Any]]) -> None:
+        with self._together():
+            for name in self.SETTINGS:
+                if name in state:
+                    setattr(self, name, state[name])
+            for key, settings in wanted.items():
+                if key in self.explorers:
+                    self.explorers[key].restore(settings)
+                else:
+                    self._waiting[key] = settings
+            self._moved = True
+
+    def cancel(self) -> None:
+        """Stop what is computed in the explorers in front."""
+        for explorer in self.shown:
+            explorer.cancel()
+
+    def compute(self) -> None:
+        """Measure what the explorers in front ask for and do not know yet."""
+        for explorer in self.shown:
+            explorer.compute()
+
+    async def done(self) -> None:
+        """Return when no explorer computes anything or waits to."""
+        for explorer in list(self.explorers.values()):
+            await explorer.done()
+
+    def close(self) -> None:
+        """Close every explorer, and remove the widget."""
+        if self._closed:
+            return
+        self._closed = True
+        for explorer in getattr(self, "explorers", {}).values():
+            explorer.close()
+        if getattr(self, "_monitor", None) is not None:
+            self._monitor.close()
+        self.unobserve_all()
+        for part in list(parts_of(self, {id(self)})):
+            part.close()
+        super().close()

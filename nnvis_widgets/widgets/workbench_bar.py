@@ -1,0 +1,101 @@
+"""The line above a workbench: what is selected, the second run, and what can be taken away.
+
+May import: ipywidgets, parts, core.scope.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+
+from ..core.scope import Scope
+from .assist import Assist
+from .parts import button, dropdown, listed
+
+if TYPE_CHECKING:
+    from .workbench import Workbench
+
+_LABELS = {
+    ".nnvis-compare select": "Run that stands beside the first one",
+    ".nnvis-keep": "Save the state of the workbench", ".nnvis-back": "Open a saved state of the workbench",
+    ".nnvis-code": "Show the code that makes this picture", ".nnvis-png": "Save the picture with its recipe",
+}  # fmt: skip
+
+
+class Bar(widgets.VBox):
+    """One line of words and a few buttons; what they give stands below."""
+
+    def __init__(self, workbench: Workbench):
+        self._workbench = workbench
+        self.words = widgets.HTML(layout=widgets.Layout(flex="1 1 320px", min_width="0")).add_class("nnvis-selected")
+        self._given = widgets.HTML(layout=widgets.Layout(width="100%")).add_class("nnvis-given")
+        self._refused = widgets.HTML().add_class("nnvis-small")
+        keep = button("Save", "save", self._keep, "nnvis-keep")
+        code = button("Code", "code", self._show_code, "nnvis-code")
+        png = button("Picture", "image", self._picture, "nnvis-png")
+        back = widgets.FileUpload(accept=".json", description="Open", layout=widgets.Layout(width="90px")).add_class("nnvis-back")
+        back.observe(self._opened, "value")
+        hands: list[widgets.Widget] = [keep, back, code, png]
+        if len(workbench.runs) > 1:
+            others = [("one run", None), *((f"beside: {name}", name) for name in list(workbench.runs)[1:])]
+            choice = dropdown(others, "nnvis-compare")
+            choice.layout.width = "150px"
+            listed(workbench, "compare", choice, "beside: {}")
+            hands.insert(0, choice)
+        self._assist = Assist(_LABELS, [], lambda _key, _shift: None)
+        row = widgets.Box(
+            [self.words, widgets.HBox(hands, layout=widgets.Layout(flex_flow="row wrap"))],
+            layout=widgets.Layout(flex_flow="row wrap", align_items="center", width="100%"),
+        )
+        super().__init__([self._assist, row, self._refused, self._given])
+        self.add_class("nnvis")
+        self.update([])
+
+    def update(self, refused: Sequence[Exception]) -> None:
+        """Say what is selected, and what an explorer could not show of it."""
+        bench = self._workbench
+        name = "the whole model" if bench.scope is None else Scope.parse(bench.scope, bench.selection.layout).name
+        epochs = next(iter(bench.runs.values())).epochs
+        kind = "both paths" if bench.kind == "both" else f"{bench.kind} path"
+        text = (
+            f"<b>{escape(name)}</b> · {kind} from epoch {epochs[bench.start]:g} to {epochs[bench.end]:g}, "
+            f"mid {epochs[bench.mid]:g} · α = {bench.alpha:.3f} · {escape(bench.split)}"
+        )
+        if text != self.words.value:
+            self.words.value = text
+        words = "; ".join(str(error).splitlines()[0] for error in refused[:2])
+        if self._refused.value != words:
+            self._refused.value = escape(words)
+
+    def _keep(self) -> None:
+        content = json.dumps(self._workbench.snapshot(), indent=1).encode()
+        self._offer(content, "application/json", "workbench.json", "download the state; in Python: workbench.snapshot()")
+
+    def _picture(self) -> None:
+        png = self._workbench.picture()
+        if png is None:
+            self._given.value = '<span class="nnvis-small">there is no picture yet</span>'
+            return
+        self._offer(
+            png, "image/png", f"{self._workbench.tab.lower()}.png", "download the picture; the code that makes it is inside"
+        )
+
+    def _show_code(self) -> None:
+        self._given.value = f'<pre style="white-space:pre-wrap;margin:4px 0">{escape(self._workbench.code())}</pre>'
+
+    def _offer(self, content: bytes, kind: str, name: str, words: str) -> None:
+        data = base64.b64encode(content).decode()
+        self._given.value = f'<a class="nnvis-link" download="{name}" href="data:{kind};base64,{data}">{escape(words)}</a>'
+
+    def _opened(self, change: Any) -> None:
+        for upload in change.new:
+            try:
+                self._workbench.restore(json.loads(bytes(upload["content"])))
+                self._given.value = ""
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                self._given.value = f'<span class="nnvis-error">not opened: {escape(str(error).splitlines()[0])}</span>'
