@@ -113,7 +113,10 @@ def test_two_runs_stand_side_by_side_and_are_two_runs(bench, world):
     assert two.study.run is world[1]["fast"]
     assert one.results["linear"].loss[-1] != two.results["linear"].loss[-1]
     assert one.results["linear"].loss[0] == two.results["linear"].loss[0]
-    bench.compare = None
+    choice = next(widget for widget in bench.bar.children[1].children[1].children if isinstance(widget, ipywidgets.Dropdown))
+    assert choice.label == "beside: fast"
+    choice.label = "one run"
+    assert bench.compare is None
     assert bench.shown == [one]
 
 

@@ -12,10 +12,11 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
+import traitlets
 
 from ..core.scope import Scope
 from .assist import Assist
-from .parts import button, dropdown, listed
+from .parts import button, dropdown
 
 if TYPE_CHECKING:
     from .workbench import Workbench
@@ -42,10 +43,11 @@ class Bar(widgets.VBox):
         back.observe(self._opened, "value")
         hands: list[widgets.Widget] = [keep, back, code, png]
         if len(workbench.runs) > 1:
-            others = [("one run", None), *((f"beside: {name}", name) for name in list(workbench.runs)[1:])]
+            # "" is one run: a list cannot tell None from nothing being chosen
+            others = [("one run", ""), *((f"beside: {name}", name) for name in list(workbench.runs)[1:])]
             choice = dropdown(others, "nnvis-compare")
             choice.layout.width = "150px"
-            listed(workbench, "compare", choice, "beside: {}")
+            traitlets.link((workbench, "compare"), (choice, "value"), (lambda name: name or "", lambda name: name or None))
             hands.insert(0, choice)
         self._assist = Assist(_LABELS, [], lambda _key, _shift: None)
         row = widgets.Box(
