@@ -209,6 +209,10 @@ CALLS = {
     "measure_surface": surface,
     "measure_surface after another": surfaces,
     "inspect": inspections,
+    "measure_layers": lambda w: nv.measure_layers(w.evaluator, w.run, at=1).to_pandas(),
+    "measure_layers of draws": lambda w: nv.measure_layers(w.evaluator, w.run, kind="rerandomise", draws=2, unit="tensor"),
+    "measure_joint_reset": lambda w: nv.measure_joint_reset(w.evaluator, w.run, ["conv1", "fc2"], kind="rerandomise", draws=2),
+    "constant": lambda w: w.evaluator.constant(),
     "surface_figure and animate_trajectory": film,
     "preliminary experiments": preliminaries,
     "policies": policies,
@@ -237,6 +241,10 @@ GENERATORS = {
     "iter_surface of a layer": lambda w: nv.iter_surface(
         w.evaluator, nv.random_plane(w.states[0]), x=[1, 2], y=[0, 1], scope="fc1"
     ),
+    "iter_layers": lambda w: nv.iter_layers(w.evaluator, w.run),
+    "iter_layers of draws": lambda w: nv.iter_layers(w.evaluator, w.run, kind="rerandomise", draws=2),
+    "iter_layer_history": lambda w: nv.iter_layer_history(w.evaluator, w.run, unit="block"),
+    "iter_joint_reset": lambda w: nv.iter_joint_reset(w.evaluator, w.run),
     "iter_pca_plane": lambda w: nv.iter_pca_plane(w.run),
     "iter_hessian_plane": lambda w: nv.iter_hessian_plane(w.evaluator, max_products=6),
     "iter_preliminary_epochs": lambda w: nv.iter_preliminary_epochs(training, w.evaluator, w.loader, epochs=2, seeds=2),

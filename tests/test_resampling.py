@@ -32,6 +32,7 @@ class TestBootstrapWeights:
 
     def test_are_those_of_the_seed_in_whatever_blocks_they_are_made(self, monkeypatch):
         whole = bootstrap_weights(7, 300, seed=3)
+        assert whole.flags.writeable
         monkeypatch.setattr("nnvis_widgets.core.resampling._BLOCK", 64)
         assert bootstrap_weights(7, 300, seed=3).shape == whole.shape
         assert np.array_equal(bootstrap_weights(7, 300, seed=3), whole)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..results import Measurement
 from .batchnorm import BatchNorm, calibration_of
 from .calling import Forward
+from .constant import constant_scores
 from .curvature import Curvature
 from .data import Samples
 from .executors import Crew
@@ -135,6 +136,7 @@ class Evaluator:
         chosen = replace(chosen, compile=self.compiled)
         self._samples = Samples(data, samples=samples, seed=seed, batch_size=batch_size, device=self.device)
         self._own_data = calibration is None
+        self._constant: dict[int, dict[str, np.ndarray]] = {}
         self._replica = Replica(model, forward, self.device, grad, self.compiled and chosen.program == "plain")
         output, target, order = self._replica.probe(snapshot(model), self._samples.there(0))
         with self._replica.quiet():
@@ -150,8 +152,8 @@ class Evaluator:
         crew = None if executor is None else Crew(executor, Kit(*given))
         instruments = self._replica, self._batchnorm, self._scorer, self._recordings, self._statistics, self._samples
         self._workshop = Workshop(*instruments, crew)
-        own_data = calibration is None
-        self._provenance = Provenance(self._samples, seed, self._replica, self._scorer, self._batchnorm, own_data, self._recordings)
+        known = self._samples, seed, self._replica, self._scorer, self._batchnorm, self._own_data, self._recordings
+        self._provenance = Provenance(*known)
 
     @property
     def layout(self) -> Layout:
@@ -217,6 +219,14 @@ class Evaluator:
         """Yield loss and outputs at many rows of a family: all rows of a batch, then the next batch; None while nothing is new."""
         tools = self._replica, self._batchnorm, self._scorer, self._recordings.engine, self._samples
         return answered(*tools, family, np.asarray(rows, dtype=float), policy, self._samples.covering(samples))
+
+    def constant(self, samples: int | None = None) -> dict[str, np.ndarray]:
+        """Return loss and metrics of each sample, (n,), for the best constant answer; empty where there is none to be known."""
+        batches = self._samples.covering(samples)
+        if batches not in self._constant:
+            state = self.layout.check(snapshot(self.model), "model")
+            self._constant[batches] = constant_scores(self._replica, self._scorer, self._samples, batches, state)
+        return self._constant[batches]
 
     def inputs(self, positions: Any) -> Any:
         """Return the inputs of chosen samples, as collated, on the CPU; only these are read.

@@ -97,6 +97,11 @@ class Replica:
             yield self._caller
 
     @property
+    def forward(self) -> Forward:
+        """The function from a batch to outputs and targets: the user's own, or the usual one."""
+        return self._caller._forward
+
+    @property
     def output_is(self) -> str:
         """What is taken as the model's output: "all" of it, or the first of several."""
         return self._caller.output_is

@@ -5,6 +5,7 @@ May import: numpy, scipy. Nothing here touches a global random generator.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,11 +44,25 @@ def bootstrap_weights(n: int, draws: int, seed: int = 0) -> np.ndarray:
 
 
 def _blocks(n: int, draws: int, seed: int) -> Iterator[np.ndarray]:
+    if draws * n <= _BLOCK:
+        yield _small(n, draws, seed)
+        return
     rng = np.random.default_rng(seed)
     for first in range(0, draws, size := max(1, _BLOCK // n)):
-        count = min(size, draws - first)
-        picked = rng.integers(0, n, (count, n)) + np.arange(count)[:, None] * n
-        yield (np.bincount(picked.ravel(), minlength=count * n).reshape(count, n) / n).astype(np.float32)
+        yield _drawn(rng, n, min(size, draws - first))
+
+
+@functools.lru_cache(maxsize=2)
+def _small(n: int, draws: int, seed: int) -> np.ndarray:
+    # the bands, the ranks and the interaction of one picture ask for the same weights
+    weights = _drawn(np.random.default_rng(seed), n, draws)
+    weights.setflags(write=False)
+    return weights
+
+
+def _drawn(rng: np.random.Generator, n: int, draws: int) -> np.ndarray:
+    picked = rng.integers(0, n, (draws, n)) + np.arange(draws)[:, None] * n
+    return (np.bincount(picked.ravel(), minlength=draws * n).reshape(draws, n) / n).astype(np.float32)
 
 
 def simultaneous(
@@ -93,6 +108,11 @@ def simultaneous(
     return Band(mean, se, mean - critical * se, mean + critical * se, critical)
 
 
+def standard_errors(values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return the standard error of the mean of each row, (L,); 0 where a row has no spread. Arguments as in `simultaneous`."""
+    return _centred(*_checked(values, weights))[2]
+
+
 def _centred(values: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the means, the distances of single samples to them (of a ratio: what each adds), and standard errors."""
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
@@ -110,8 +130,8 @@ def _centred(values: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray
         return mean, residuals, np.where(same & np.isfinite(mean), 0.0, se)
 
 
-def _deviations(residuals: np.ndarray, se: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """Return the largest studentised deviation of each resample, shape (draws,)."""
+def _deviations(residuals: np.ndarray, se: np.ndarray, draws: int, seed: int, studentised: bool = True) -> np.ndarray:
+    """Return the largest deviation of each resample, in errors of its own or in those of the samples, shape (draws,)."""
     n = residuals.shape[1]
     # in units of each row's error, so that float32 has room for all of them
     scaled = (residuals / (se[:, None] * math.sqrt(n))).T.astype(np.float32)
@@ -119,7 +139,7 @@ def _deviations(residuals: np.ndarray, se: np.ndarray, draws: int, seed: int) ->
     largest = []
     for block in _blocks(n, draws, seed):
         shift = block @ scaled
-        own = np.sqrt(np.maximum(block @ squares - shift**2, _LEAST_SPREAD**2))
+        own = np.sqrt(np.maximum(block @ squares - shift**2, _LEAST_SPREAD**2)) if studentised else np.ones_like(shift)
         largest.append((np.abs(shift) * math.sqrt(n) / own).max(1))
     return np.concatenate(largest)
 
@@ -133,7 +153,8 @@ def paired_shares(differences: np.ndarray, *, confidence: float = 0.95, draws: i
     """Return the means of rows of -1, 0 and 1, such as right before minus right after, with simultaneous intervals.
 
     Tango's score interval (1998): unlike mean +- se it has a width where no sample has changed, since others might. How many
-    standard errors it reaches is the max-t of the rows in which at least ten samples changed.
+    standard errors it reaches is found from resamples of all rows in which at least ten samples changed (max-t); of the others
+    these say little, and they get Bonferroni's.
 
     Parameters
     ----------
@@ -146,17 +167,21 @@ def paired_shares(differences: np.ndarray, *, confidence: float = 0.95, draws: i
     known = np.isfinite(values).all(1)
     if not np.isin(values[known], (-1.0, 0.0, 1.0)).all():
         raise ValueError("differences: of shares they are -1, 0 and 1; use simultaneous() for other numbers")
-    many = known & (np.count_nonzero(values, axis=1) >= _ENOUGH)
-    critical = normal_critical(confidence, int(known.sum()) if not many.any() else 1)
-    if many.any():
-        critical = simultaneous(values[many], confidence=confidence, draws=draws, seed=seed).critical
-    mean, _, se = _centred(values, None)
-    low, high = np.full(len(values), np.nan), np.full(len(values), np.nan)
-    low[known], high[known] = _tango((values[known] > 0).sum(1), (values[known] < 0).sum(1), values.shape[1], critical)
-    return Band(mean, se, low, high, critical)
+    mean, residuals, se = _centred(values, None)
+    many = known & (np.count_nonzero(values, axis=1) >= _ENOUGH) & (se > 0)
+    rows, chance = int(known.sum()), 1 - confidence
+    critical = np.full(len(values), normal_critical(confidence, rows))
+    if many.any() and rows > 1:
+        # each kind of row takes its share of the errors that may happen
+        own = _deviations(residuals[many], se[many], draws, seed, studentised=False)
+        found = float(np.quantile(own, 1 - chance * many.sum() / rows))
+        critical[many] = min(max(found, normal_critical(confidence)), critical[0])
+    low, high = np.full((2, len(values)), np.nan)
+    low[known], high[known] = _tango((values[known] > 0).sum(1), (values[known] < 0).sum(1), values.shape[1], critical[known])
+    return Band(mean, se, low, high, float(critical.max(initial=normal_critical(confidence))))
 
 
-def _tango(fewer: np.ndarray, more: np.ndarray, n: int, z: float) -> tuple[np.ndarray, np.ndarray]:
+def _tango(fewer: np.ndarray, more: np.ndarray, n: int, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the differences d that ``(fewer - more) / n`` lies z standard errors of d from, below and above."""
 
     def score(d: np.ndarray) -> np.ndarray:
@@ -167,7 +192,7 @@ def _tango(fewer: np.ndarray, more: np.ndarray, n: int, z: float) -> tuple[np.nd
 
     middle = (fewer - more) / n
 
-    def root(away: np.ndarray, target: float) -> np.ndarray:
+    def root(away: np.ndarray, target: np.ndarray) -> np.ndarray:
         near = middle.astype(float)
         for _ in range(50):
             halfway = (near + away) / 2

@@ -175,6 +175,18 @@ class LayerStudy(Result):
             )
         elif not np.isfinite(self.chance):
             found.append(f"what a constant answer would achieve is unknown, so there is only the rise of the {self.metric}")
+        critical = float(self.provenance.get("critical", NAN))
+        needed = critical**2 * (1 - self.margin) / self.margin if self.margin > 0 else np.inf
+        if self.metric == "accuracy" and self.n < needed:
+            found.append(
+                f"{self.n} samples cannot show a layer to be harmless to within {self.margin:.2%} of accuracy"
+                + (f": it takes at least {int(needed) + 1}" if np.isfinite(needed) else "")
+            )
+        if odd := self.provenance.get("unlike_initial"):
+            found.append(
+                f"draws of {', '.join(odd)} are of another size than the initial weights of the run, so training started from "
+                "another initialiser: give it as initializer="
+            )
         return [*found, "one training run: another seed may give other labels"]
 
     def relabelled(self, *, margin: float | None = None, critical_above: float | None = None) -> LayerStudy:
