@@ -39,15 +39,6 @@ examples:
   python -m nnvis_widgets surface --demo digits --optimizer adam --plane pca --animate gif --out results
   python -m nnvis_widgets surface --run runs/lenet --source mymodule:model_and_data --plane random --plane-seed 3 --out results
 """
-_FAITHFULNESS = """\
-Is a path faithful to the training? The linear and the quadratic path of a run and their controls against its held-out
-checkpoints, in weights, losses and predictions. Writes a table, figures, the result, and one sentence on what was found."""
-_FAITHFULNESS_EXAMPLES = """\
-examples:
-  python -m nnvis_widgets faithfulness --demo digits --out results
-  python -m nnvis_widgets faithfulness --demo digits --schedule constant --mid distance --out results
-  python -m nnvis_widgets faithfulness --run runs/lenet --source mymodule:model_and_data --out results
-"""
 
 
 _MID = "half|distance|INDEX"
@@ -84,13 +75,6 @@ def _parser() -> argparse.ArgumentParser:
     _source_options(surface)
     _plane_options(surface)
     _output_options(surface)
-    faithful = commands.add_parser(
-        "faithfulness", help="compare paths with the recorded training", description=_FAITHFULNESS, epilog=_FAITHFULNESS_EXAMPLES,
-        allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    _source_options(faithful)
-    _faithful_options(faithful)
-    _output_options(faithful)
     notebook = commands.add_parser(
         "notebook", help="open JupyterLab on the notebooks", allow_abbrev=False,
         description="Copy the notebooks to a folder of yours and open JupyterLab on them; what is there is not overwritten.",
@@ -165,16 +149,6 @@ def _plane_options(surface: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--animate", choices=FILMS, help="also the training being drawn over each surface; mp4 needs imageio")
     group.add_argument("--view", choices=("2d", "3d"), help="with --animate: a map (default) or a relief")
-    _evaluator_options(group)
-
-
-def _faithful_options(faithful: argparse.ArgumentParser) -> None:
-    group = faithful.add_argument_group("how")
-    group.add_argument("--mid", default="half", metavar=_MID, help=f"the checkpoint that the quadratic path passes: {_MIDS}")
-    group.add_argument(
-        "--mid-at", type=_finite, default=0.5, metavar="ALPHA", help="where on the path it is drawn over epochs (default: 0.5)"
-    )
-    group.add_argument("--no-origins", action="store_true", help="leave out the lines from unrelated, noise and zero weights")
     _evaluator_options(group)
 
 

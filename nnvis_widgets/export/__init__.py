@@ -4,7 +4,6 @@ May import: results. Figures are made without pyplot: neither a display nor its 
 """
 
 from .animation import animate_trajectory
-from .faithfulness import faithfulness_figure, origins_figure
 from .files import PICTURES, file_stem, replacing, save_figure, save_table, write_whole
 from .paths import moved, movement_figure, overview_figure, path_figure
 from .surfaces import surface_figure, surface_figure_3d
@@ -12,11 +11,9 @@ from .surfaces import surface_figure, surface_figure_3d
 __all__ = [
     "PICTURES",
     "animate_trajectory",
-    "faithfulness_figure",
     "file_stem",
     "moved",
     "movement_figure",
-    "origins_figure",
     "overview_figure",
     "path_figure",
     "replacing",

@@ -10,17 +10,20 @@ import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..results import PathResult, Result, SurfaceResult, caption
+from ..results import LayerHistory, LayerStudy, PathResult, Result, SurfaceResult, caption
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def picture(results: Mapping[str, Result]) -> bytes | None:
-    """Return a PNG of the loss and of the first metric, along every path or on the surface; None when there is nothing to draw."""
+    """Return a PNG of what the results show, of paths and surfaces the loss and the first metric; None when there is nothing."""
     surface = results.get("surface")
     if isinstance(surface, SurfaceResult):
         return _surface_picture(surface) if surface.n.any() else None
+    layers = results.get("layers", results.get("history"))
+    if isinstance(layers, (LayerStudy, LayerHistory)):
+        return _layer_picture(layers)
     paths = {name: result for name, result in results.items() if isinstance(result, PathResult) and result.n}
     if not paths:
         return None
@@ -53,11 +56,17 @@ def _surface_picture(surface: SurfaceResult) -> bytes:
     return _png(figure)
 
 
-def _figure(width: float) -> Figure:
+def _layer_picture(layers: LayerStudy | LayerHistory) -> bytes:
+    figure = _figure(8.0, 1.4 + 0.3 * len(layers.layers))
+    layers.plot(figure.subplots())
+    return _png(figure)
+
+
+def _figure(width: float, height: float = 3.4) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, 3.4), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 

@@ -30,16 +30,6 @@ _STYLE = """
 .nnvis .nnvis-read { font-variant-numeric: tabular-nums; }
 .nnvis .nnvis-read b { margin-right: 8px; }
 .nnvis .nnvis-read span.item { display: inline-block; margin-right: 10px; }
-.nnvis .nnvis-faith { box-sizing: border-box; border: 1px solid var(--jp-border-color2); border-radius: 6px; }
-.nnvis .nnvis-faith { padding: 6px 8px; margin: 4px 0; }
-.nnvis .nnvis-faith-text { height: auto; overflow: hidden; }
-.nnvis .nnvis-faith-text .widget-html-content { min-width: 0; max-width: 100%; }
-.nnvis .nnvis-faith-text summary { color: var(--jp-content-font-color2); cursor: pointer; }
-.nnvis .nnvis-faith-text details { max-width: 100%; overflow-x: auto; font-size: 12px; }
-.nnvis .nnvis-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-.nnvis .nnvis-table :is(th, td) { text-align: left; padding: 1px 14px 1px 0; white-space: nowrap; }
-.nnvis .nnvis-table :is(th, td) { border-bottom: 1px solid var(--jp-border-color2); }
-.nnvis .nnvis-table td span { color: var(--jp-content-font-color2); }
 .nnvis .nnvis-range .widget-readout { min-width: 96px; }
 .nnvis select { font-family: var(--jp-code-font-family, monospace); font-size: 12px; }
 .nnvis .bqplot text.axislabel { font-size: 12px; }
@@ -50,6 +40,27 @@ _STYLE = """
 .nnvis .nnvis-stale { opacity: 0.4; }
 .nnvis .nnvis-curves:focus-visible { outline: 2px solid var(--jp-brand-color1); }
 .nnvis .ipyvolume-toolicon > :is(.fa-eye, .fa-arrow-up, .fa-pencil-square-o, .fa-search-plus, .fa-cut, .fa-cog) { display: none; }
+.nnvis .nnvis-rowspace { container-type: inline-size; }
+.nnvis .nnvis-rows { cursor: pointer; user-select: none; }
+.nnvis .nnvis-names, .nnvis .nnvis-numbers { height: auto; }
+.nnvis .nnvis-row { max-width: 210px; padding: 0 8px 0 2px; line-height: 26px; }
+.nnvis .nnvis-row { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.nnvis .nnvis-head { line-height: 38px; padding: 0 2px; font-size: 12px; color: var(--jp-content-font-color2); }
+.nnvis .nnvis-picked { background: color-mix(in srgb, #888888 20%, transparent); }
+.nnvis .nnvis-row:hover, .nnvis .nnvis-cells tr[data-row]:hover { background: color-mix(in srgb, #888888 12%, transparent); }
+.nnvis .nnvis-grey { color: var(--jp-content-font-color3); }
+.nnvis .nnvis-joint { color: #CC79A7; }
+.nnvis .nnvis-cells { border-spacing: 0; font-size: 12px; font-variant-numeric: tabular-nums; line-height: 1; }
+.nnvis .nnvis-cells th, .nnvis .nnvis-cells td { padding: 0 8px; text-align: right; white-space: nowrap; font-weight: normal; }
+.nnvis .nnvis-cells thead th { color: var(--jp-content-font-color2); vertical-align: bottom; padding-bottom: 5px; }
+.nnvis .nnvis-cells .nnvis-name { display: none; text-align: left; }
+.nnvis .nnvis-cells td:first-of-type, .nnvis .nnvis-cells th:nth-child(2) { text-align: left; }
+.nnvis .nnvis-cells svg { vertical-align: middle; }
+@container (max-width: 760px) {
+  .nnvis .nnvis-rows { flex-wrap: wrap; }
+  .nnvis .nnvis-cells .nnvis-name { display: table-cell; max-width: 130px; overflow: hidden; text-overflow: ellipsis; }
+  .nnvis .nnvis-cells th, .nnvis .nnvis-cells td { padding: 0 6px; }
+}
 .nnvis a.nnvis-link { color: var(--jp-content-link-color, #0072B2); text-decoration: underline; }
 """
 

@@ -35,9 +35,26 @@ function render({ model, el }) {
         event.stopPropagation();
         model.send({ key: event.key, shift: event.shiftKey });
       });
-      plots.addEventListener("mousedown", () => plots.focus({ preventScroll: true }));
+      plots.addEventListener("mousedown", (event) => {
+        plots.focus({ preventScroll: true });
+        if (event.shiftKey) event.stopPropagation(); // JupyterLab would take it for a selection of cells
+      });
     }
     if (plots) plots.setAttribute("aria-label", model.get("summary"));
+    for (const rows of home.querySelectorAll(".nnvis-rows")) {
+      if (rows.dataset.heard || rows.closest(".nnvis") !== home) continue;
+      rows.dataset.heard = "1";
+      rows.addEventListener("click", (event) => choose(rows, event));
+    }
+  };
+  // a row is a row all across the picture, whatever stands in it
+  const choose = (rows, event) => {
+    const row = [...rows.querySelectorAll("[data-row]")].find((one) => {
+      const box = one.getBoundingClientRect();
+      return box.top <= event.clientY && event.clientY < box.bottom;
+    });
+    const second = event.shiftKey || event.ctrlKey || event.metaKey || !!event.target.closest("[data-check]");
+    if (row) model.send({ row: +row.dataset.row, second });
   };
   // the sliders' own Home and End go to the ends that they were made with; one step away from the present end, an arrow
   // does the rest as for any other key
@@ -72,13 +89,38 @@ export default { render };
 
 
 class Assist(anywidget.AnyWidget):
-    """Names controls for screen readers, speaks `summary`, and hands keys pressed on the plots to `on_key`."""
+    """Names controls for screen readers, speaks `summary`, and hands on what is pressed.
+
+    Parameters
+    ----------
+    labels : dict of str to str
+        What is said of the parts that a selector finds.
+    keys : list of str
+        That mean something on the plots.
+    on_key : callable
+        ``on_key(key, shift)``
+    on_row : callable, optional
+        ``on_row(number, second)``: a row of the picture is clicked; `second` with Shift, Ctrl or Cmd, or on its check box.
+    """
 
     _esm = _ESM
     labels = traitlets.Dict().tag(sync=True)
     summary = traitlets.Unicode().tag(sync=True)
     keys_used = traitlets.List().tag(sync=True)
 
-    def __init__(self, labels: dict[str, str], keys: list[str], on_key: Callable[[str, bool], None]):
+    def __init__(
+        self,
+        labels: dict[str, str],
+        keys: list[str],
+        on_key: Callable[[str, bool], None],
+        on_row: Callable[[int, bool], None] | None = None,
+    ):
         super().__init__(labels=labels, keys_used=keys)
-        self.on_msg(lambda _widget, content, _buffers: on_key(content.get("key", ""), bool(content.get("shift"))))
+        self._on_key, self._on_row = on_key, on_row
+        self.on_msg(lambda _widget, content, _buffers: self._heard(content))
+
+    def _heard(self, content: dict) -> None:
+        if "row" not in content:
+            self._on_key(content.get("key", ""), bool(content.get("shift")))
+        elif self._on_row is not None:
+            self._on_row(int(content["row"]), bool(content.get("second")))

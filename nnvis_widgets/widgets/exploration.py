@@ -52,10 +52,12 @@ class Exploration(widgets.VBox):
         title, tabs = self.children
         self.children = []
         for pane in tabs.children:
-            for one in (*pane.children, pane):
+            for one in pane.children:
                 one.close()
-        tabs.close()
-        title.close()
+        for one in (*tabs.children, tabs, title):
+            for part in (one.layout, getattr(one, "style", None), one):
+                if part is not None:
+                    part.close()
 
     def close(self) -> None:
         """Remove the widget with everything in it."""

@@ -19,6 +19,8 @@ from ..results import Result, load
 if TYPE_CHECKING:
     from .base import Explorer
 
+_NONE = object()
+
 
 def wide() -> widgets.Layout:
     """Return a layout of its own for each widget: hiding one that is shared would hide them all."""
@@ -58,20 +60,23 @@ def check(explorer: Explorer, trait: str, label: str, width: str = "46%") -> wid
 def listed(explorer: Explorer, trait: str, control: widgets.Dropdown, words: str) -> None:
     """Make a list a hand on a trait; a value of a script's that is not in it is added in these words.
 
-    None is an entry like any other, which a dropdown's own `value` cannot tell from nothing being chosen.
+    None is an entry like any other here; a dropdown's own `value` takes it for nothing being chosen.
     """
+    control.options = [(label, _NONE if entry is None else entry) for label, entry in control.options]
 
     def follow(_change: Any = None) -> None:
         value = getattr(explorer, trait)
-        entries = [entry for _, entry in control.options]
-        if value not in entries:
-            control.options = [*control.options, (words.format(value), value)]
-            entries.append(value)
-        control.index = entries.index(value)
+        entry = _NONE if value is None else value
+        entries = [known for _, known in control.options]
+        if entry not in entries:
+            control.options = [*control.options, (words.format(value), entry)]
+            entries.append(entry)
+        control.index = entries.index(entry)
 
     def choose(change: Any) -> None:
         if change.new is not None:
-            setattr(explorer, trait, control.options[change.new][1])
+            entry = control.options[change.new][1]
+            setattr(explorer, trait, None if entry is _NONE else entry)
 
     follow()
     explorer.observe(follow, trait)

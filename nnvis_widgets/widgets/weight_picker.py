@@ -39,6 +39,11 @@ class WeightPicker(widgets.VBox):
         super().__init__([], layout=widgets.Layout(width="auto"))
         self.add_class("nnvis-picker")
 
+    @property
+    def unshown(self) -> list[widgets.Widget]:
+        """Widgets of ours that are in no container at other levels."""
+        return self._parts
+
     def follow(self) -> None:
         """Show the tensor and the weight of the explorer's scope, or nothing at other levels."""
         explorer = self._explorer

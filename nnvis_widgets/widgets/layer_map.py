@@ -1,0 +1,294 @@
+"""The layer map: which layers of a trained network can be put back to where they were, and which cannot.
+
+May import: core, experiments, results, views, ipywidgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import ipywidgets as widgets
+
+from ..jobs import Step
+from ..results import JointReset, LayerHistory, LayerStudy, Result, ResultSet
+from ..views.layer_chart import LayerChart
+from ..views.layer_history import HistoryView
+from ..views.theme import style_sheet
+from .assist import Assist
+from .layer_controls import LayerControls
+from .layer_keys import KEYS, LABELS, press
+from .layer_scenes import history_scene, layer_scene
+from .layer_settings import LayerSettings
+from .layer_study import LayerWork
+from .layer_words import TERMS, legend, readout, state_line, summary
+from .openings import Maker, Openings
+from .parts import beside, fill
+
+_KINDS = (LayerStudy, LayerHistory, JointReset)
+
+
+class LayerMap(LayerSettings):
+    """Layer robustness, live: the harm done by resetting each layer, its interval, its rank, and its label.
+
+    Parameters
+    ----------
+    evaluator : Evaluator or dict of str to Evaluator
+        One for each split, of one model.
+    run : Run
+    initializer : callable, optional
+        As in `nnvis_widgets.measure_layers`: for modules that cannot initialise themselves.
+    explorers : dict of str to callable, optional
+        Title, and what makes a widget of (evaluator, run, scope), for `explore`; default: the path explorer.
+    on_open : callable, optional
+        Called with the scope of the row that is opened, in place of opening anything below.
+    **settings
+        Initial values of the traits below.
+
+    Attributes
+    ----------
+    kind : {"reinit", "rerandomise"}
+        Layers are put back to a checkpoint, or drawn anew from their initial distribution.
+    at : int
+        The checkpoint.
+    draws, seed : int
+        Of the re-randomisation.
+    unit : {"module", "block", "tensor"}
+        What one row is.
+    part : {"all", "weights", "biases"}
+    split : str
+    samples : int or None
+        Measured on the first so many samples, stratified by class; None takes all.
+    batchnorm : str or None
+        Policy for running statistics; None is the evaluator's own.
+    view : {"layers", "history"}
+        The dot plot, or the map of layers by epochs, which is measured when it is first asked for.
+    joint : tuple of str
+        Layers that are reset together, too, when there are two or more.
+    metric : {"criticality", "loss"}
+        What the axis shows: κ, or the rise of the loss.
+    margin, critical_above : float
+        The labels: ambient where the drop is surely smaller than the margin, critical where κ is surely above the other.
+    order : {"network", "rank"}
+    selected : str or None
+        The layer that is chosen.
+    results : dict of str to Result
+        "layers": the study; "joint"; once they were measured also "history" and "draws", a re-randomisation of the same rows.
+    """
+
+    def __init__(
+        self,
+        evaluator: Any,
+        run: Any,
+        *,
+        initializer: Callable[..., Any] | None = None,
+        explorers: Mapping[str, Maker] | None = None,
+        on_open: Callable[[Any], None] | None = None,
+        **settings: Any,
+    ):
+        self.study: LayerWork | None = LayerWork(evaluator, run, initializer)
+        self._on_open = on_open
+        self._build({**self.study.defaults(settings), **settings}, explorers)
+        self._recompute_when_live()
+
+    @classmethod
+    def from_result(cls, result: Result) -> LayerMap:
+        """Return a layer map that shows a saved study; what needs the model and the data is switched off."""
+        results = _shown(result)
+        self = cls.__new__(cls)
+        self.study, self._on_open = None, None
+        study = results.get("layers")
+        shown = {"margin": study.margin, "critical_above": study.critical_above} if isinstance(study, LayerStudy) else {}
+        self._build(shown, None)
+        self._show(results)
+        return self
+
+    def _build(self, settings: dict[str, Any], explorers: Mapping[str, Maker] | None) -> None:
+        self.chart, self.history_view = LayerChart(), HistoryView(self._picked)
+        self.openings = Openings(explorers, lambda error: self.status.say(error))
+        super().__init__(**settings)
+        self.controls = LayerControls(self)
+        self.legend = widgets.HTML().add_class("nnvis-legend")
+        self.terms = widgets.HTML(TERMS).add_class("nnvis-small").add_class("nnvis-terms")
+        self.readout = widgets.HTML().add_class("nnvis-read")
+        self.state_line = widgets.HTML().add_class("nnvis-state")
+        self.picture = widgets.VBox(layout=widgets.Layout(width="100%")).add_class("nnvis-curves").add_class("nnvis-rowspace")
+        self.legend.layout.flex, self.legend.layout.min_width = "1 1 0", "0"
+        spread = widgets.Layout(justify_content="space-between", align_items="flex-start", width="100%", min_height="36px")
+        top = widgets.Box([self.legend, self.status], layout=spread)
+        columns = beside(self.controls.panel, [
+            top, self.picture, self.readout, self.controls.chosen_row, self.terms, self.state_line, self.status.error,
+        ])  # fmt: skip
+        self._assist = Assist(LABELS, KEYS, lambda key, shift: press(self, key, shift), self._clicked)
+        self.children = [style_sheet(), self._assist, self.controls.toolbar, columns, self.openings]
+        self._draw()
+
+    # ---- what is measured
+
+    @property
+    def layer_study(self) -> LayerStudy | None:
+        """The study of the picture; None before the first one."""
+        found = self.results.get("layers")
+        return found if isinstance(found, LayerStudy) else None
+
+    @property
+    def layer_history(self) -> LayerHistory | None:
+        """The map over checkpoints; None while there is none."""
+        found = self.results.get("history")
+        return found if isinstance(found, LayerHistory) else None
+
+    def _steps(self) -> list[Step]:
+        if self.study is None:
+            return []
+        choice = replace(self.choice, kind="reinit") if self.view == "history" else self.choice
+        self.study.check(choice)
+        history = self.study.history_step(choice)
+        if self.view == "history":
+            return [history]
+        steps = [self.study.layers_step("layers", choice)]
+        if len(self.joint) > 1:
+            steps.append(self.study.joint_step(choice, self.joint))
+        # what is known of the same rows stands beside them
+        redrawn = self.study.layers_step("draws", replace(choice, kind="rerandomise"))
+        beside = [history, redrawn] if choice.kind == "reinit" else [history]
+        return steps + [step for step in beside if all(key in self._cache for key in step.keys.values())]
+
+    # ---- what is drawn
+
+    def _stale(self) -> None:
+        self.picture.add_class("nnvis-stale")
+
+    def _draw(self) -> None:
+        if not hasattr(self, "picture"):
+            return
+        thresholds = {"margin": self.margin, "critical_above": self.critical_above}
+        for name, found in self.results.items():
+            if isinstance(found, (LayerStudy, LayerHistory)) and any(
+                getattr(found, key) != value for key, value in thresholds.items()
+            ):
+                self.results[name] = replace(found, **thresholds)
+        history = history_scene(self) if self.view == "history" else None
+        scene = layer_scene(self)
+        self.picture.remove_class("nnvis-stale")
+        if self.view == "history":
+            self.history_view.message.value = "" if history is not None else "measuring ..."
+            if history is not None:
+                self.history_view.show(history)
+        elif scene is not None:
+            self.chart.show(scene)
+        shown = self.history_view if self.view == "history" else self.chart
+        fill(self.picture, [shown] if history is not None or scene is not None else [])
+        self.legend.value, self.state_line.value = legend(self), state_line(self)
+        self.readout.value, self._assist.summary = readout(self), summary(self)
+
+    def _show(self, results: dict[str, Result]) -> None:
+        """Draw results that were not measured here, and let no setting that follows them start a measurement."""
+        self.cancel()
+        self.results = dict(results)
+        together = getattr(results.get("joint"), "layers", ())
+        with self.together():
+            self.selected = None
+            self.joint = tuple(together) if set(together) <= set(self.layers) else ()
+            self.view = "layers" if "layers" in results else "history"
+            self._wanted = False
+        self._draw()
+
+    # ---- hands
+
+    def _clicked(self, row: int, second: bool) -> None:
+        """Choose a row of the picture and open it; the second way of clicking takes it into the joint set or out of it."""
+        names = self._rows()
+        if not 0 <= row < len(names):
+            return
+        if second:
+            self.toggle_joint(names[row])
+            return
+        self.selected = names[row]
+        if self.study is not None:
+            self._try(self.explore)
+
+    def _picked(self, row: int, checkpoint: int) -> None:
+        names = self._rows()
+        with self.together():
+            if row < len(names):
+                self.selected = names[row]
+            if self.study is not None:
+                self.at = checkpoint
+
+    def _rows(self) -> list[str]:
+        scene = history_scene(self) if self.view == "history" else layer_scene(self)
+        return [] if scene is None else [row.name for row in scene.rows]
+
+    def _try(self, act: Callable[[], Any]) -> None:
+        try:
+            act()
+        except Exception as error:
+            self.status.say(error)
+
+    # ---- buttons, as methods
+
+    def walk(self, step: int) -> None:
+        """Choose the row so many rows below the present one."""
+        names = self._rows()
+        if names:
+            at = names.index(self.selected) if self.selected in names else -1 if step > 0 else len(names)
+            self.selected = names[min(max(at + step, 0), len(names) - 1)]
+
+    def toggle_joint(self, layer: str | None = None) -> None:
+        """Take a layer, default the chosen one, into the set that is reset together, or out of it."""
+        name = layer or self.selected
+        if name is not None:
+            self.joint = tuple(one for one in self.joint if one != name) if name in self.joint else (*self.joint, name)
+
+    def clear_joint(self) -> None:
+        """Forget which layers were reset together."""
+        self.joint = ()
+
+    def explore(self, layer: str | None = None) -> widgets.Widget | None:
+        """Open the path explorer at a layer, default the chosen one, below; or hand its scope to `on_open`.
+
+        Raises
+        ------
+        ValueError
+            No layer is chosen, or this is a saved result without a model.
+        """
+        name = layer or self.selected
+        if self.study is None or name is None:
+            why = "a saved result holds no model" if self.study is None else "choose a layer first"
+            raise ValueError(f"explore: {why}")
+        scope = self.study.scope(name, self.unit, self.part)
+        if self._on_open is not None:
+            self._on_open(scope)
+            return None
+        front = self.openings.visit(f"Paths of {name}", self.study.evaluators, self.study.run, scope, self.split)
+        self.controls.follow()
+        return front
+
+    def close_explorers(self) -> None:
+        """Close what `explore` has opened."""
+        self.openings.clear()
+        self.controls.follow()
+
+    def open_result(self, result: Result) -> None:
+        """Show a saved study in place of the present one, until a setting changes."""
+        self._show(_shown(result))
+
+    @property
+    def unshown(self) -> list[widgets.Widget]:
+        """Widgets of ours that are in no container now."""
+        return [self.chart, self.history_view]
+
+    def close(self) -> None:
+        """Cancel the work, close what was opened, and remove the widget with everything in it."""
+        if not self._closed and hasattr(self, "openings"):
+            self.openings.clear()
+        super().close()
+
+
+def _shown(result: Result) -> dict[str, Result]:
+    names = {LayerStudy: "layers", LayerHistory: "history"}
+    results = result.results if isinstance(result, ResultSet) else {names.get(type(result), "other"): result}
+    if not ({"layers", "history"} & results.keys() and all(isinstance(one, _KINDS) for one in results.values())):
+        raise TypeError(f"result: a LayerStudy, a LayerHistory, or what save_result wrote; received {type(result).__name__}")
+    return dict(results)
