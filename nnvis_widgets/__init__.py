@@ -81,6 +81,7 @@ _HOMES = {
     "load_demo_training": "demo",
     "PathExplorer": "widgets.path_explorer",
     "LayerMap": "widgets.layer_map",
+    "PreliminaryStudy": "widgets.preliminary_study",
     "SurfaceExplorer": "widgets.surface_explorer",
     "TrainingMonitor": "widgets.training_monitor",
     "Workbench": "widgets.workbench",

@@ -75,13 +75,14 @@ def power_law(sizes: Any, means: Any, errors: Any, dof: float, *, confidence: fl
     scale = max(1.0, least / left) if known else max(least / left, np.finfo(float).tiny)
     allowed = least + scale * stats.t.ppf((1 + confidence) / 2, dof if known else left) ** 2
     if known and dof > 0 and stats.f.sf(least / left, left, dof) < MISFIT:
-        return PowerLaw(reason=f"the means do not lie on one (misfit {least / left:.1f} times their errors' square)")
+        return PowerLaw(reason=f"the means do not lie on one: they miss it by {np.sqrt(least / left):.1f} of their errors")
     if scan.misfit_of_constant <= allowed:
         return PowerLaw(reason="the loss falls by no more than its errors: any exponent fits")
     accepted = np.append(_SCAN[misfit <= allowed], best)
     if accepted.min() <= LOW or accepted.max() >= HIGH:
-        side = f"at least {accepted.min():.2g}" if accepted.max() >= HIGH else f"at most {accepted.max():.2g}"
-        return PowerLaw(reason=f"the exponent is not bounded by these sizes ({side}); take more sizes, subsets or seeds")
+        least_c = f"at least {accepted.min():.2g}" if accepted.min() > LOW else ""
+        most_c = f"at most {accepted.max():.2g}" if accepted.max() < HIGH else ""
+        return PowerLaw(reason=f"the exponent is not bounded by these sizes ({least_c or most_c or 'any fits'})")
     lines = scan.solved(accepted)
     if lines.b[-1] <= 0:
         return PowerLaw(reason="the loss does not fall with more data")

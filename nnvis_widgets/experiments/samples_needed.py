@@ -15,6 +15,7 @@ from ..core.evaluator import Evaluator
 from ..core.resampling import bootstrap_weights
 from ..core.states import State
 from ..results import SamplesNeeded
+from ..results.sample_size import NONE_AT_ALL
 from .asking import positive, share, whole
 from .shared import answer
 from .single_values import WEIGHED, Pass, Values, moments
@@ -143,15 +144,10 @@ def _needed_of(
         paired, unpaired = (z * sd / delta) ** 2, z**2 * (sds[0] ** 2 + sds[1] ** 2) / delta**2
         low, high = _interval((difference - observed) ** 2, (z / delta) ** 2, options)
         if options["delta"] is None and abs(observed) < z * error:
-            notes.append(
-                f"The difference in the pilot ({observed:.3g} ± {z * error:.2g}) may be none at all: the numbers are for one as "
-                "large as was seen. Give delta=, the smallest difference that would matter to you."
-            )
-        if paired > available:
-            notes.append(f"There are {available:.0f} samples: this difference cannot be resolved on them even when paired.")
+            notes.append(NONE_AT_ALL)
     correlation = np.corrcoef(first, second)[0, 1] if min(sds) > 0 else np.nan
     scale = (with_power / z) ** 2
-    return SamplesNeeded(
+    needed = SamplesNeeded(
         quantity=options["quantity"],
         difference=observed,
         difference_se=float(error),
@@ -175,6 +171,7 @@ def _needed_of(
         fraction=fraction,
         provenance=provenance,
     )
+    return needed if options["delta"] is None or not np.isfinite(paired) else needed.with_delta(needed.delta)
 
 
 def _interval(squares: np.ndarray, scale: float, options: dict[str, Any]) -> tuple[float, float]:

@@ -60,6 +60,20 @@ class Curve:
     complete: bool = False
 
 
+class Memory(dict[str, Curve]):
+    """Keeps the finished trainings of one train function as long as it lives, in place of a folder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._train: Train | None = None
+
+    def check(self, train: Train) -> None:
+        """Refuse another function than the first."""
+        self._train = self._train or train
+        if train is not self._train:
+            raise ValueError("folder: a memory keeps the trainings of one train function")
+
+
 class Trainings:
     """A train function, the evaluators that measure what it yields, and the folder that keeps what is finished.
 
@@ -67,7 +81,7 @@ class Trainings:
     ----------
     train : callable
     evaluator : Evaluator, or mapping of "train", "validation", "test" to Evaluator
-    folder : path, optional
+    folder : path or Memory, optional
     settings : mapping, optional
         Whatever else a training depends on and a digest of its code cannot see.
     without : sequence of str
@@ -99,9 +113,13 @@ class Trainings:
         self.judged = "validation" if "validation" in self.evaluators else "test"
         self.n = self.evaluators[self.judged].n
         self.notes = [] if self.judged == "validation" else [TEST_CHOOSES]
-        self._folder = None if folder is None else Path(folder)
+        self._memory = folder if isinstance(folder, Memory) else None
+        self._folder = None if folder is None or self._memory is not None else Path(folder)
         self._about: dict[str, Any] = {}
-        if self._folder is not None:
+        if self._memory is not None:
+            self._memory.check(train)
+            self._about = {"judged": self.judged}
+        elif self._folder is not None:
             if self._folder.exists() and not self._folder.is_dir():
                 raise ValueError(f"folder: where finished trainings are kept, received the file {self._folder}")
             self._about = {"train": _identified(train, settings), "version": __version__, "judged": self.judged}
@@ -122,8 +140,8 @@ class Trainings:
 
         With `last_only` nothing is measured before the training is over.
         """
-        path, about = self._place(asked, last_only)
-        kept = None if path is None else _read(path)
+        key, about = self._key(asked, last_only)
+        kept = self._kept(key)
         if kept is not None:
             yield kept
             return
@@ -148,8 +166,10 @@ class Trainings:
         if last_only and state is not None:
             self._measure(curve, came[-1], state, told)
         curve.progress, curve.complete = 1.0, True
-        if path is not None:
-            _write(path, curve, about)
+        if self._memory is not None:
+            self._memory[key] = curve
+        if self._folder is not None:
+            _write(self._folder / f"{key}.safetensors", curve, about)
             if CHANGES not in self.notes and fingerprint(self._train)[0] != self._about["train"][0]:
                 self.notes.append(CHANGES)
         yield curve
@@ -177,9 +197,14 @@ class Trainings:
         promised = evaluator.promised(evaluator.family(None, [state], state), policy="stored")
         return {name: value for name, value in promised.items() if name not in ("weights", "background", "scope")}
 
-    def _place(self, asked: Asked, last_only: bool) -> tuple[Path | None, dict[str, Any]]:
-        if self._folder is None:
-            return None, {}
+    def _kept(self, key: str) -> Curve | None:
+        if self._memory is not None:
+            return self._memory.get(key)
+        return None if self._folder is None else _read(self._folder / f"{key}.safetensors")
+
+    def _key(self, asked: Asked, last_only: bool) -> tuple[str, dict[str, Any]]:
+        if not self._about:
+            return "", {}
         if "measured" not in self._about:
             promised = {name: (self._promised(evaluator), evaluator) for name, evaluator in self.evaluators.items()}
             self._about["measured"] = {
@@ -191,8 +216,7 @@ class Trainings:
             "subset": subset, "size": len(asked.subset), "epochs": asked.epochs, "seed": asked.seed, "more": asked.more,
             "last_only": last_only,
         }  # fmt: skip
-        key = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=12).hexdigest()
-        return self._folder / f"{key}.safetensors", about
+        return hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=12).hexdigest(), about
 
 
 def _identified(train: Train, settings: Mapping[str, Any] | None) -> list[str]:

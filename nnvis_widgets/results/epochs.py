@@ -149,7 +149,7 @@ class EpochStudy(Result):
         if np.isnan(chosen):
             at = int(np.argmin(self.excess_high[arm]))
             return (
-                f"{name}no epoch is shown to be within {self.delta:g} of the lowest {self.judged} loss; the bound is smallest at "
+                f"{name}no epoch is shown to be within {self.delta:.3g} of the lowest {self.judged} loss; the bound is smallest at "
                 f"epoch {self.epochs[at]} ({self.excess_high[arm, at]:.2g}). More seeds, more samples or a larger delta would tell."
             )
         at = int(np.flatnonzero(self.epochs == chosen)[0])

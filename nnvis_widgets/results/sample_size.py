@@ -5,7 +5,7 @@ May import: results.base, numpy. pandas and matplotlib are imported by the metho
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 SPREAD, ERROR = "#0072B2", "#D55E00"
 Z95 = 1.959963984540054
+NONE_AT_ALL = (
+    "The difference in the pilot may be none at all (its interval holds 0): the numbers are for one as large as was seen. Give "
+    "delta=, the smallest difference that would matter to you."
+)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -192,6 +196,20 @@ class SamplesNeeded(Result):
     def gain(self) -> float:
         """How many times fewer samples the paired comparison takes."""
         return self.unpaired / self.paired if self.paired > 0 else float("nan")
+
+    def with_delta(self, delta: float) -> SamplesNeeded:
+        """Return the same pilot for another difference; nothing is measured."""
+        if not np.isfinite(delta) or delta <= 0:
+            raise ValueError(f"delta: a finite number above 0, received {delta!r}")
+        names = ("paired", "paired_low", "paired_high", "unpaired", "paired_power", "unpaired_power")
+        numbers: dict[str, Any] = {name: float(getattr(self, name) * (self.delta / delta) ** 2) for name in names}
+        notes = [note for note in self.notes if note not in (self._too_many, NONE_AT_ALL)]
+        other = replace(self, delta=float(delta), delta_is="given", notes=notes, **numbers)
+        return replace(other, notes=[*notes, other._too_many]) if numbers["paired"] > self.available else other
+
+    @property
+    def _too_many(self) -> str:
+        return f"There are {self.available:.0f} samples: this difference cannot be resolved on them even when paired."
 
     def explain(self) -> list[str]:
         """Return in sentences what was found."""

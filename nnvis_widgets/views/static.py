@@ -10,10 +10,23 @@ import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..results import LayerHistory, LayerStudy, PathResult, Result, SurfaceResult, caption
+from ..results import (
+    EpochStudy,
+    LayerHistory,
+    LayerStudy,
+    PathResult,
+    Result,
+    SamplesNeeded,
+    SurfaceResult,
+    TestSizeStudy,
+    TrainingSizeStudy,
+    caption,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+STUDIES = (EpochStudy, TrainingSizeStudy, TestSizeStudy, SamplesNeeded)
 
 
 def picture(results: Mapping[str, Result]) -> bytes | None:
@@ -26,7 +39,7 @@ def picture(results: Mapping[str, Result]) -> bytes | None:
         return _layer_picture(layers)
     paths = {name: result for name, result in results.items() if isinstance(result, PathResult) and result.n}
     if not paths:
-        return None
+        return _studies_picture([result for result in results.values() if isinstance(result, STUDIES) and result.n])
     metrics = dict.fromkeys(name for result in paths.values() for name in result.metrics)
     quantities = ["loss", *list(metrics)[:1]]
     figure = _figure(4.6 * len(quantities))
@@ -42,6 +55,15 @@ def picture(results: Mapping[str, Result]) -> bytes | None:
     first = next(iter(paths.values()))
     label = ", ".join(list(scopes)[:3]) + (" ..." if len(scopes) > 3 else "")
     figure.suptitle(f"{label or 'training'}: {caption(first.provenance, first.n)}", fontsize="small")
+    return _png(figure)
+
+
+def _studies_picture(studies: list[Any]) -> bytes | None:
+    if not studies:
+        return None
+    figure = _figure(4.6 * len(studies))
+    for axes, study in zip(figure.subplots(1, len(studies), squeeze=False)[0], studies, strict=True):
+        study.plot(axes)
     return _png(figure)
 
 
