@@ -27,8 +27,6 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.timeout(600))
         # a picture is read while a busy machine may still be drawing it; what is wrong is wrong three times
         item.add_marker(pytest.mark.flaky(reruns=int(os.environ.get("NNVIS_RERUNS", "2"))))
-    # last: while Playwright runs, its event loop runs in this thread, and no other test could start one
-    items.sort(key=in_browser)
 
 
 def missing(reason: str) -> None:
@@ -38,7 +36,7 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium():
     try:
         from playwright.sync_api import sync_playwright
@@ -88,19 +86,19 @@ def truth(demo):
     return measure
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab_url(chromium, folder, cache, demo):
     with pages.serve("lab", folder, cache) as url:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def voila_url(chromium, folder, cache, demo):
     with pages.serve("voila", folder, cache, str(folder / "01_paths.ipynb")) as url:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def new_page(chromium):
     """A function that opens a page which remembers its complaints."""
     contexts = []
@@ -117,7 +115,7 @@ def new_page(chromium):
         context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(new_page, lab_url):
     """JupyterLab with the tour, all cells run."""
     lab = pages.Lab(new_page(), lab_url, "01_paths.ipynb")
@@ -125,7 +123,7 @@ def lab(new_page, lab_url):
     return lab
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def voila(new_page, voila_url):
     """Voila's page of the tour."""
     page = new_page()
@@ -134,10 +132,10 @@ def voila(new_page, voila_url):
     return page
 
 
-@pytest.fixture(scope="session", params=["lab", "voila"])
+@pytest.fixture(scope="package")
 def page(request):
-    """The tour's page in JupyterLab, then in Voila: every control is moved in both."""
-    shown = request.getfixturevalue(request.param)
+    """The tour's page: JupyterLab's, and Voila's for the second half of the tests marked with `pages.in_both`."""
+    shown = request.getfixturevalue(getattr(request, "param", "lab"))
     return getattr(shown, "page", shown)
 
 

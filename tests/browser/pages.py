@@ -15,11 +15,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 PATIENCE = float(os.environ.get("NNVIS_PATIENCE", "120"))  # seconds; a busy machine is slow, not wrong
 CHROMIUM_OPTIONS = [
     "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-dev-shm-usage", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
 ]  # fmt: skip
+# every control is moved in JupyterLab; of each kind (button, list, box, slider, picture, file) at least one is in Voila, too
+in_both = pytest.mark.parametrize("page", ["lab", "voila"], indirect=True)
 FONT_AWESOME = "https://cdn.jsdelivr.net/npm/@fortawesome/"  # Voila's template asks for its icons there
 
 

@@ -1,9 +1,10 @@
-"""Each control of the path explorer that says what is measured, moved by mouse or keys, in JupyterLab and in Voila."""
+"""Each control of the path explorer that says what is measured, moved by mouse or keys, in JupyterLab and some in Voila, too."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from pages import in_both
 from picture import agree
 
 import nnvis_widgets as nv
@@ -14,6 +15,7 @@ BOTH_SIDES = (-0.5, -0.2, 0.0, 0.5, 1.0, 1.25, 1.5)
 
 
 class TestWhatFollowsThePath:
+    @in_both
     def test_the_model_s_paths_stand_beside_the_training_run(self, explorer, demo, truth):
         explorer.rest("Model")
         explorer.drawn("linear", 41)
@@ -33,6 +35,7 @@ class TestWhatFollowsThePath:
         assert "test" in state
         assert "BatchNorm" in state
 
+    @in_both
     def test_a_layer_or_a_tensor_is_chosen_from_the_list(self, explorer, truth):
         explorer.rest("Layer", layer="conv1")
         explorer.drawn("linear", 41)
@@ -82,6 +85,7 @@ class TestWhatFollowsThePath:
 
 
 class TestPath:
+    @in_both
     def test_linear_quadratic_both(self, explorer):
         explorer.rest("Layer", layer="fc3")
         for press, shown in (("Linear", {"linear"}), ("Quadratic", {"quadratic"}), ("Both", {"linear", "quadratic"})):
@@ -97,6 +101,7 @@ class TestPath:
 
             explorer.until(right, f"{shown} alone, drawn and in words")
 
+    @in_both
     def test_start_mid_and_end_checkpoint(self, explorer, truth):
         explorer.rest("Model")
         explorer.choose("end", "epoch 6")
@@ -168,6 +173,7 @@ class TestPath:
         explorer.drawn("linear", 41)
         explorer.until(lambda: not explorer.plot()["outside high"].shown, "no grey ground")
 
+    @in_both
     def test_the_number_of_points(self, explorer):
         explorer.rest("Layer", kind="Linear", layer="fc3")
         explorer.type("points", "8")
@@ -205,6 +211,7 @@ class TestOneWeight:
             value = f"weight {start + alpha * (end - start):.5g}"
             explorer.until(lambda value=value: value in explorer.text("read"), "the value of the weight there")
 
+    @in_both
     def test_a_click_on_the_map_chooses_the_weight(self, explorer, demo, truth):
         explorer.rest("Layer", kind="Linear", layer="conv1")
         explorer.press("level", "Parameter")
@@ -251,6 +258,7 @@ class TestOneWeight:
         explorer.type("index", "7, 41")
         explorer.until(lambda: not error.inner_text().strip(), "no error")
 
+    @in_both
     def test_next_largest_walks_down_the_distances(self, explorer, demo):
         explorer.rest("Layer", kind="Linear", layer="fc3")
         explorer.press("level", "Parameter")

@@ -1,10 +1,11 @@
-"""The cursor, what is drawn and how, overviews, cancelling, files and splits: moved by hand in JupyterLab and in Voila."""
+"""The cursor, what is drawn and how, overviews, cancelling, files and splits: moved by hand in JupyterLab, some in Voila, too."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from driver import Explorer
+from pages import in_both
 from picture import agree
 
 import nnvis_widgets as nv
@@ -13,6 +14,7 @@ LAYERS = ["conv1", "conv2", "fc1", "fc2", "fc3"]
 
 
 class TestCursor:
+    @in_both
     def test_keys_move_it_on_both_plots_and_the_read_out_is_what_is_drawn(self, explorer):
         explorer.rest("Model")
         explorer.drawn("linear", 41)
@@ -32,6 +34,7 @@ class TestCursor:
                 )
             explorer.slide("alpha", "ArrowLeft")
 
+    @in_both
     def test_the_mouse_drags_it(self, explorer):
         explorer.rest("Model")
         explorer.slide("alpha", "Home")
@@ -71,6 +74,7 @@ class TestPicture:
         explorer.tick("band", True)
         explorer.until(lambda: explorer.plot()["band linear"].shown, "the band again")
 
+    @in_both
     def test_the_training_curve_can_be_left_out(self, explorer):
         explorer.rest("Model")
         explorer.until(lambda: explorer.plot()["training"].shown, "dots")
@@ -106,6 +110,7 @@ class TestPicture:
         explorer.tick("crossings", True)
         explorer.until(lambda: explorer.plot()["crossings"].shown, "rings again")
 
+    @in_both
     def test_pinned_curves_stay_when_another_layer_is_chosen(self, explorer):
         explorer.rest("Layer", layer="fc3")
         explorer.drawn("quadratic", 41)
@@ -129,6 +134,7 @@ class TestPicture:
         explorer.until(lambda: not explorer.plot()["pinned"].shown, "nothing pinned")
         assert "pinned" not in explorer.text("legend")
 
+    @in_both
     def test_the_wheel_zooms_and_reset_returns(self, explorer):
         explorer.rest("Model")
         explorer.drawn("linear", 41)
@@ -155,6 +161,7 @@ class TestPicture:
         explorer.until(lambda: explorer.plot().limits == pytest.approx(before, abs=0.002), "the whole range")
         explorer.click("zoom")
 
+    @in_both
     def test_a_point_tells_its_values(self, explorer):
         explorer.rest("Layer", kind="Linear", layer="fc3")
         explorer.drawn("linear", 41)
@@ -212,6 +219,7 @@ class TestOverviews:
 
 
 class TestWork:
+    @in_both
     def test_cancel_keeps_what_was_measured(self, explorer):
         explorer.rest("Layer", layer="conv1")
         explorer.type("points", "1001")
@@ -233,6 +241,7 @@ class TestWork:
 
 
 class TestFiles:
+    @in_both
     def test_a_saved_result_is_read_by_load_and_pinned_when_opened(self, explorer, tmp_path, truth):
         explorer.rest("Layer", layer="fc3")
         explorer.drawn("quadratic", 41)
