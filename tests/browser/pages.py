@@ -35,6 +35,18 @@ def find_chromium() -> str | None:
 
 # ---- servers
 
+# a worker of pytest that is interrupted ends without a word, and its server with it
+_UNTIL_ORPHANED = """
+import os, runpy, signal, sys, threading, time
+def watch(parent=os.getppid()):
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGTERM)
+threading.Thread(target=watch, daemon=True).start()
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
 
 @contextlib.contextmanager
 def serve(program: str, folder: Path, cache: Path, *options: str) -> Iterator[str]:
@@ -53,7 +65,7 @@ def serve(program: str, folder: Path, cache: Path, *options: str) -> Iterator[st
     (home / "config" / "labconfig").mkdir(parents=True)  # a question about news would lie over the buttons in the corner
     (home / "config" / "labconfig" / "default_setting_overrides.json").write_text(json.dumps(quiet))
     log = folder / f"{program}.log"
-    command = [sys.executable, "-m", {"lab": "jupyterlab", "voila": "voila"}[program], *options, "--no-browser"]
+    command = [sys.executable, "-c", _UNTIL_ORPHANED, {"lab": "jupyterlab", "voila": "voila"}[program], *options, "--no-browser"]
     command += {
         "lab": ["--allow-root", "--expose-app-in-browser", f"--ServerApp.root_dir={folder}", "--ServerApp.ip=127.0.0.1",
                 f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.password=",
