@@ -74,6 +74,7 @@ _HOMES = {
     "samples_needed": "experiments.samples_needed",
     "iter_samples_needed": "experiments.samples_needed",
     "animate_trajectory": "export",
+    "preliminary_figure": "export",
     "surface_figure": "export",
     "surface_figure_3d": "export",
     "LeNet": "demo",

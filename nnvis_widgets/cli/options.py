@@ -16,6 +16,7 @@ FORMATS = ("csv", "png", "pdf")
 PLANES = ("random", "pca", "three-point", "hessian")
 NORMALIZATIONS = ("filter", "layer", "none")
 FILMS = ("gif", "mp4")
+PRELIMINARY = ("epochs", "training-size", "test-size")
 EPOCHS = 15  # of a demo that is not told otherwise
 TRAINING = ("epochs", "seed", "schedule", "optimizer", "root")  # what only a demo can be told
 
@@ -40,6 +41,16 @@ examples:
   python -m nnvis_widgets surface --run runs/lenet --source mymodule:model_and_data --plane random --plane-seed 3 --out results
 """
 
+_PRELIMINARY = """\
+Before an experiment: how many epochs, how many training samples, how many test samples? Trains several times, with other seeds and
+on random subsets. Writes results, tables, figures and findings.txt; finished trainings are kept and not made again (--force goes on
+in the same folder)."""
+_PRELIMINARY_EXAMPLES = """\
+examples:
+  python -m nnvis_widgets preliminary --demo digits --out results
+  python -m nnvis_widgets preliminary --demo mnist --root ../data --train-samples 5000 --epochs 15 --seeds 5 --out results
+  python -m nnvis_widgets preliminary --source mymodule:my_training --what epochs --out results
+"""
 
 _MID = "half|distance|INDEX"
 _MIDS = "nearest to half of the epochs (default), nearest to half of the way travelled, or the index of a checkpoint"
@@ -75,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     _source_options(surface)
     _plane_options(surface)
     _output_options(surface)
+    before = commands.add_parser(
+        "preliminary", help="how many epochs, training samples and test samples", description=_PRELIMINARY,
+        epilog=_PRELIMINARY_EXAMPLES, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    _preliminary_options(before)
+    _output_options(before)
     notebook = commands.add_parser(
         "notebook", help="open JupyterLab on the notebooks", allow_abbrev=False,
         description="Copy the notebooks to a folder of yours and open JupyterLab on them; what is there is not overwritten.",
@@ -150,6 +167,29 @@ def _plane_options(surface: argparse.ArgumentParser) -> None:
     group.add_argument("--animate", choices=FILMS, help="also the training being drawn over each surface; mp4 needs imageio")
     group.add_argument("--view", choices=("2d", "3d"), help="with --animate: a map (default) or a relief")
     _evaluator_options(group)
+
+
+def _preliminary_options(before: argparse.ArgumentParser) -> None:
+    group = before.add_argument_group("what is trained")
+    which = group.add_mutually_exclusive_group(required=True)
+    which.add_argument("--demo", choices=DEMOS, help="the thesis's LeNet; digits needs no download")
+    which.add_argument(
+        "--source", metavar="MODULE:FUNCTION",
+        help="FUNCTION() returns (evaluator or {split: evaluator}, train, data), as nv.preliminary_epochs takes them",
+    )  # fmt: skip
+    group.add_argument("--root", metavar="FOLDER", help="where torchvision keeps mnist and fashion-mnist (downloaded when missing)")
+    group.add_argument("--optimizer", choices=OPTIMIZERS, help="of the demo (default: sgd)")
+    group.add_argument("--train-samples", type=_whole(10), metavar="N", help="train the demo on N images at most (default: all)")
+    group.add_argument("--device", metavar="DEVICE", help="of the demo's measurements: auto (default), cpu, cuda, cuda:1, ...")
+    group.add_argument("--no-cuda", action="store_true", help="the same as --device cpu")
+    group = before.add_argument_group("which experiments, and how large")
+    group.add_argument("--what", action="append", choices=PRELIMINARY, default=[], help="repeatable (default: all)")
+    group.add_argument("--epochs", type=_whole(1), default=10, metavar="N", help="of each training (default: 10)")
+    group.add_argument("--seeds", type=_whole(1), default=3, metavar="N", help="independent trainings (default: 3; better 5)")
+    group.add_argument("--delta", type=_positive, default=0.01, metavar="D", help="how far above the lowest loss is enough (0.01)")
+    group.add_argument("--subsets", type=_whole(1), default=3, metavar="N", help="random subsets of each size (default: 3)")
+    group.add_argument("--halvings", type=_whole(1), default=4, metavar="N", help="training sizes: all, 1/2, 1/4, ... (default: 4)")
+    group.add_argument("--repeats", type=_whole(1), default=100, metavar="N", help="random test subsets (default: 100)")
 
 
 def _evaluator_options(group: argparse._ArgumentGroup) -> None:

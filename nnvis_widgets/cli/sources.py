@@ -75,7 +75,7 @@ def open_recorded(options: argparse.Namespace) -> tuple[Evaluator, Run]:
         states = {"first": run.initial, "last": run.final}
     except (ValueError, KeyError, OSError) as error:
         raise Refused(f"argument --run: {error}") from error
-    made = _call(options.source)
+    made = called(options.source)
     if isinstance(made, Evaluator):
         for name in ("samples", "batchnorm", "device", "no_cuda"):
             if getattr(options, name):
@@ -110,7 +110,8 @@ def importable(folder: str) -> Iterator[None]:
             sys.path.remove(folder)
 
 
-def _call(source: str) -> Any:
+def called(source: str) -> Any:
+    """Return what the user's function MODULE:FUNCTION returns; refuse what cannot be imported, and a function that raises."""
     module, _, name = source.partition(":")
     if not module or not name.isidentifier():
         raise Refused(f"argument --source: MODULE:FUNCTION, such as mymodule:model_and_data; received {source!r}")

@@ -75,7 +75,7 @@ def power_law(sizes: Any, means: Any, errors: Any, dof: float, *, confidence: fl
     scale = max(1.0, least / left) if known else max(least / left, np.finfo(float).tiny)
     allowed = least + scale * stats.t.ppf((1 + confidence) / 2, dof if known else left) ** 2
     if known and dof > 0 and stats.f.sf(least / left, left, dof) < MISFIT:
-        return PowerLaw(reason=f"the means do not lie on one: they miss it by {np.sqrt(least / left):.1f} of their errors")
+        return PowerLaw(reason=f"the means miss the nearest one by {np.sqrt(least / left):.1f} of their errors")
     if scan.misfit_of_constant <= allowed:
         return PowerLaw(reason="the loss falls by no more than its errors: any exponent fits")
     accepted = np.append(_SCAN[misfit <= allowed], best)

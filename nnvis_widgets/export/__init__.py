@@ -6,6 +6,7 @@ May import: results. Figures are made without pyplot: neither a display nor its 
 from .animation import animate_trajectory
 from .files import PICTURES, file_stem, replacing, save_figure, save_table, write_whole
 from .paths import moved, movement_figure, overview_figure, path_figure
+from .preliminary import preliminary_figure
 from .surfaces import surface_figure, surface_figure_3d
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "movement_figure",
     "overview_figure",
     "path_figure",
+    "preliminary_figure",
     "replacing",
     "save_figure",
     "save_table",

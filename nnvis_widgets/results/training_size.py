@@ -108,7 +108,13 @@ class TrainingSizeStudy(Result):
     def _arm_in_words(self, arm: int) -> str:
         name = self.arms[arm]
         if self.unidentified[arm]:
-            return f"{name}: no power law: {self.unidentified[arm]}."
+            known = np.flatnonzero(np.isfinite(self.mean[arm]))
+            seen = ""
+            if len(known) > 1:
+                one, other = known[-2:]
+                fall = self.mean[arm, one] - self.mean[arm, other]
+                seen = f" From {self.sizes[one]} to {self.sizes[other]} samples the {self.judged} loss falls by {fall:.2g}."
+            return f"{name}: no power law, since {self.unidentified[arm]}.{seen}"
         (c, c_low, c_high), (a, a_low, a_high) = self.fits["c"][arm], self.fits["a"][arm]
         gain, low, high = self.fits["doubling"][arm]
         return (
