@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from nnvis_widgets.results import ParameterScan, patterns
 
 HEIGHT, WIDTH, CLASSES = 5, 7, 3
 
@@ -134,3 +137,29 @@ def naive(model: nn.Module, state: dict[str, Tensor], data: tuple[Tensor, Tensor
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     """Whether two states agree in every name and every bit."""
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) and one[k].dtype == other[k].dtype for k in one)
+
+
+ELEMENT_ALPHAS = np.linspace(-0.5, 1.5, 41)
+
+
+def parabola_scan(rho=(1.0, 0.95, 0.5, 0.1), u_star=(0.5, 2.5, 0.4, 0.6), **changed):
+    """Return a scan of single weights whose losses are parabolas along their lines; every label is certain."""
+    rho, u_star = np.array(rho, float), np.array(u_star, float)
+    count, alphas = len(rho), ELEMENT_ALPHAS
+    shares = patterns.u(alphas, rho[:, None])
+    linear, quadratic = (alphas - u_star[:, None]) ** 2, (shares - u_star[:, None]) ** 2
+    turn, top = patterns.turning_point(rho)
+    one = np.ones(count)
+    fields = {
+        "index": [("fc1.weight", (k, 7)) for k in range(count)], "alphas": alphas, "linear": linear, "quadratic": quadratic,
+        "linear_diff_se": 1e-3 * linear, "quadratic_diff_se": 1e-3 * quadratic, "u": shares, "start": 0 * one, "mid": rho,
+        "final": one, "distance": one, "relative_distance": one, "effect": np.full(count, np.nan), "rho": rho, "alpha_turn": turn,
+        "u_turn": top, "u_star": u_star, "u_star_low": u_star - 0.1, "u_star_high": u_star + 0.1,
+        "u_star_edge": np.zeros(count, dtype=int), "p_value": 1e-3 * one, "q_value": 1e-3 * one, "half_width": 1e-3 * one,
+        "votes": np.zeros((count, 9)), "rounding": 1e-8, "choose": "distance", "scope": "fc1", "scanned": 900, "n": 50,
+        "provenance": {"split": "test", "batchnorm": "none"},
+    }  # fmt: skip
+    scan = ParameterScan(**{**fields, **changed}).labelled(patterns.PatternRules())
+    if "votes" in changed:
+        return scan
+    return replace(scan, votes=np.array([[float(name == label) for name in patterns.PATTERNS] for label in scan.pattern]))

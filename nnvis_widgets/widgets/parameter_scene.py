@@ -1,0 +1,41 @@
+"""What the pictures of a parameter explorer are given: pages in their order, and one weight in detail.
+
+May import: results, views, numpy; no widgets are made here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..results import ParameterScan
+from ..results.patterns import turning_point, u
+from ..views.multiples import Page, grouped, paginate
+from ..views.weight_detail import Detail
+from .parameter_preview import WhatIf
+
+
+def pages_of(scan: ParameterScan, sort: str, only: str) -> list[Page]:
+    """Return the pages of small pictures: by pattern, and in each the largest first; by distance where nothing else is known."""
+    keys = {"distance": scan.distance, "effect": np.abs(scan.effect), "confidence": scan.confidence}[sort]
+    if not np.isfinite(keys).any():
+        keys = scan.distance
+    return paginate(grouped(scan, keys, None if only == "all" else only))
+
+
+def detail_of(scan: ParameterScan, row: int, imagined: WhatIf | None, band: bool) -> Detail:
+    """Return one weight as it is drawn large: as measured, or with another value at the mid checkpoint over what was measured."""
+    loss = {"linear": scan.linear[row], "quadratic": scan.quadratic[row]}
+    shares = {"linear": scan.alphas, "quadratic": scan.u[row]}
+    error = {"linear": 2 * scan.linear_diff_se[row], "quadratic": 2 * scan.quadratic_diff_se[row]}
+    before, rho = {}, float(scan.rho[row])
+    if imagined is not None:
+        before = {"loss": loss["quadratic"], "u": shares["quadratic"]}
+        loss["quadratic"], shares["quadratic"], rho = imagined.quadratic, imagined.u, imagined.rho
+        del error["quadratic"]
+    alpha = float(turning_point(rho)[0])
+    end = np.flatnonzero(scan.alphas == 1.0)
+    return Detail(
+        alphas=scan.alphas, loss=loss, error=error, u=shares, before=before, u_star=float(scan.u_star[row]),
+        turn=(alpha, float(u(alpha, rho)) if np.isfinite(alpha) else np.nan),
+        level=float(scan.linear[row, end[0]]) if len(end) else np.nan, tolerance=float(scan.noise_floor), band=band,
+    )  # fmt: skip
