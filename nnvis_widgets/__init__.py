@@ -76,6 +76,8 @@ _HOMES = {
     "animate_trajectory": "export",
     "preliminary_figure": "export",
     "surface_figure": "export",
+    "layer_figure": "export",
+    "layer_history_figure": "export",
     "surface_figure_3d": "export",
     "LeNet": "demo",
     "load_demo": "demo",

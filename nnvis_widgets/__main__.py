@@ -1,4 +1,4 @@
-"""The command line: ``python -m nnvis_widgets run | surface | preliminary | notebook``.
+"""The command line: ``python -m nnvis_widgets run | surface | layers | preliminary | notebook``.
 
 Exit codes: 0 done, 1 the work failed, 2 refused before it started, 130 interrupted.
 """
@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             from .cli.preliminary import preliminary as command
         elif options.command == "surface":
             from .cli.surface import surface as command
+        elif options.command == "layers":
+            from .cli.layers import layers as command
         else:
             from .cli.run import run as command
         return command(options)

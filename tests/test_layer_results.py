@@ -131,6 +131,36 @@ def test_every_result_is_saved_tabled_drawn_and_told(name, tmp_path):
 def test_a_plot_says_each_label_in_words_beside_its_colour():
     axes = study(draws=4).plot(Figure().add_subplot())
     assert [tick.get_text() for tick in axes.get_yticklabels()] == [
-        f"{layer}  {word}" for layer, word in zip(study().layers, study().label, strict=True)
+        f"{layer}   {icon} {word}" for layer, icon, word in zip(study().layers, "▲◆●○?", study().label, strict=True)
     ]
     assert "undefined" in repr(study())
+
+
+def words(figure):
+    return " ".join(text.get_text() for text in figure.findobj(lambda part: hasattr(part, "get_text")))
+
+
+class TestFigures:
+    def test_a_study_stands_with_its_zones_labels_and_what_it_does_not_say(self):
+        figure = nv.layer_figure(
+            study(draws=4, policies={"final": DROP / 0.8, "recalibrate": DROP}, problems={"fc3": "no initialiser"})
+        )
+        figure.canvas.draw()
+        text = words(figure)
+        for word in ("critical", "intermediate", "ambient", "not moved", "undefined", "▲", "◆", "●", "one draw", "harmless"):
+            assert word in text, word
+        assert "BatchNorm: recalibrate" in text
+        assert "BatchNorm: final" not in [t.get_text() for t in figure.legends[0].get_texts()]
+        assert "another seed may give other labels" in text.replace("\n", " ")
+        assert "fc3: no initialiser" in text.replace("\n", " ")
+        with pytest.raises(TypeError, match=r"LayerStudy: as nv\.measure_layers returns it"):
+            nv.layer_figure(history())
+
+    def test_a_map_has_a_number_in_each_cell_and_a_tick_where_harm_ends(self):
+        figure = nv.layer_history_figure(history())
+        figure.canvas.draw()
+        axes = figure.axes[0]
+        assert len(axes.texts) == 12
+        ticks = [line for line in axes.lines if line.get_color() == "white"]
+        assert [line.get_xdata()[0] for line in ticks] == [3, 2, 3]
+        assert "white tick" in words(figure)

@@ -192,6 +192,7 @@ class TestRun:
         assert len(scopes) == 6  # the layer that stood still has no largest-moved weight
         assert {"layer-overview-linear.png", "layer-overview-quadratic.png", "layer-overview-movement.png"} <= files()
         assert set(table("movement.csv")["scopes"]) >= {"model", "still", "first.weight", "first.bias", "Last.bias"}
+        assert {"layers-reinit.png", "layers-rerandomise.csv", "layers-history.png", "layers-summary.csv"} <= files()
 
     @pytest.mark.slow
     def test_weights_1_11_and_11_1_are_two_files_with_two_curves(self, here):
@@ -243,6 +244,45 @@ class TestRun:
         captured = capsys.readouterr()
         assert "100%" in captured.err
         assert re.fullmatch(r"\d+ files in out, such as .*\n", captured.out)
+
+
+def layers(*more: str, out: str = "out", source: str = "model_and_data") -> list[str]:
+    return ["layers", "--run", "run", "--source", f"subject:{source}", "--out", out, "--quiet", *more]
+
+
+class TestLayers:
+    def test_both_kinds_and_the_map_with_tables_figures_and_a_summary(self, here, capsys):
+        assert main(layers("--draws", "2", "--joint", "first", "Last", "--formats", "csv", "png")) == 0
+        stems = {"layers-reinit", "layers-rerandomise", "layers-history", "layers-joint"}
+        assert files() == {f"{stem}.{ending}" for stem in stems for ending in ("safetensors", "csv", "png")} | {"summary.csv"}
+        assert capsys.readouterr() == ("", "")
+        summary = table("summary.csv")
+        assert list(summary["study"]) == ["reinit", "rerandomise", "history", "joint"]
+        assert summary["not_moved"][0] == 1
+        evaluator, run = nv.Evaluator(*importlib.import_module("subject").model_and_data(), device="cpu"), nv.Run.open("run")
+        expected = nv.measure_layers(evaluator, run)
+        written = table("layers-reinit.csv")
+        assert list(written["layer"]) == ["first", "still", "Last"]
+        np.testing.assert_array_equal(written["loss_rise"], expected.loss_rise)
+        np.testing.assert_array_equal(nv.load("out/layers-reinit.safetensors").low, expected.low)
+        assert nv.load("out/layers-joint.safetensors").layers == ["first", "Last"]
+        assert len(table("layers-history.csv")) == 3 * len(run)
+
+    def test_options_reach_the_measurement(self, here):
+        more = ["--kind", "reinit", "--at", "-2", "--unit", "tensor", "--part", "biases", "--samples", "17"]
+        assert main(layers(*more, "--formats", "csv")) == 0
+        saved = nv.load("out/layers-reinit.safetensors")
+        assert (saved.layers, saved.at, saved.n) == (["first.bias", "still.bias", "Last.bias"], 2, 17)
+        assert files() == {"layers-reinit.safetensors", "layers-reinit.csv", "summary.csv"}
+
+    def test_layers_that_nobody_can_draw_are_told_and_the_rest_is_measured(self, here, capsys, monkeypatch):
+        monkeypatch.setattr("nnvis_widgets.core.redraw.RESETS", ("no_such_method",))
+        assert main(layers("--formats", "csv")) == 0
+        assert "no study of draws" in capsys.readouterr().err
+        assert not {"layers-rerandomise.csv"} & files()
+        assert main(layers("--kind", "rerandomise", out="new")) == 2
+        assert "argument --kind: 'rerandomise' cannot draw 'first' anew: a Linear has no" in capsys.readouterr().err
+        assert not Path("new").exists()
 
 
 class TestSurface:
@@ -382,6 +422,14 @@ REFUSED = {
     "device": (recorded("--device", "tpu9", out="new"), ["--device", "cpu", "tpu9"]),
     "no-cuda and cuda": (recorded("--no-cuda", "--device", "cuda", out="new"), ["--no-cuda", "--device cuda"]),
     "format": (recorded("--formats", "gif", out="new"), ["--formats", "'gif'", "png"]),
+    "layers: unknown kind": (layers("--kind", "reset", out="new"), ["--kind", "'reset'", "rerandomise"]),
+    "layers: at out of range": (layers("--at", "4", out="new"), ["--at", "from 0 to 3", "4"]),
+    "layers: at of no checkpoint": (layers("--kind", "history", "--at", "1", out="new"), ["--at", "--kind reinit"]),
+    "layers: draws of no draw": (layers("--kind", "reinit", "--draws", "3", out="new"), ["--draws", "--kind rerandomise"]),
+    "layers: unknown unit": (layers("--unit", "filter", out="new"), ["--unit", "'filter'", "block"]),
+    "layers: unknown joint": (layers("--joint", "frist", out="new"), ["--joint", "'first'"]),
+    "layers: demo at": (["layers", "--demo", "digits", "--epochs", "2", "--at", "3", "--out", "new"], ["--at", "from 0 to 2", "3"]),
+    "layers: demo joint": (["layers", "--demo", "digits", "--joint", "fc4", "--out", "new"], ["--joint", "'fc3'"]),
     "surface: unknown plane": (planes("--plane", "tsne", out="new"), ["--plane", "'tsne'", "three-point"]),
     "surface: resolution 2": (planes("--resolution", "2", out="new"), ["--resolution", "at least 3", "'2'"]),
     "surface: span 0": (planes("--span", "0", out="new"), ["--span", "positive", "'0'"]),

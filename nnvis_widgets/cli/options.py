@@ -17,6 +17,9 @@ PLANES = ("random", "pca", "three-point", "hessian")
 NORMALIZATIONS = ("filter", "layer", "none")
 FILMS = ("gif", "mp4")
 PRELIMINARY = ("epochs", "training-size", "test-size")
+LAYER_KINDS = ("reinit", "rerandomise", "history")
+UNITS = ("module", "block", "tensor")
+PARTS = ("all", "weights", "biases")
 EPOCHS = 15  # of a demo that is not told otherwise
 TRAINING = ("epochs", "seed", "schedule", "optimizer", "root")  # what only a demo can be told
 
@@ -50,6 +53,16 @@ examples:
   python -m nnvis_widgets preliminary --demo digits --out results
   python -m nnvis_widgets preliminary --demo mnist --root ../data --train-samples 5000 --epochs 15 --seeds 5 --out results
   python -m nnvis_widgets preliminary --source mymodule:my_training --what epochs --out results
+"""
+
+_LAYERS = """\
+Put each layer of the trained model back to a checkpoint, or draw it anew from its own initialiser, and measure what is lost.
+Writes results, tables and figures: one row a layer with intervals, and a map of layers and checkpoints."""
+_LAYERS_EXAMPLES = """\
+examples:
+  python -m nnvis_widgets layers --demo digits --out results
+  python -m nnvis_widgets layers --demo mnist --root ../data --kind rerandomise --draws 20 --out results
+  python -m nnvis_widgets layers --run runs/resnet --source mymodule:model_and_data --unit block --joint fc layer4.1 --out results
 """
 
 _MID = "half|distance|INDEX"
@@ -92,6 +105,13 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _preliminary_options(before)
     _output_options(before)
+    layers = commands.add_parser(
+        "layers", help="measure how much the model needs each layer", description=_LAYERS, epilog=_LAYERS_EXAMPLES,
+        allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    _source_options(layers)
+    _layer_options(layers)
+    _output_options(layers)
     notebook = commands.add_parser(
         "notebook", help="open JupyterLab on the notebooks", allow_abbrev=False,
         description="Copy the notebooks to a folder of yours and open JupyterLab on them; what is there is not overwritten.",
@@ -133,7 +153,8 @@ def _selection_options(run: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--everything", action="store_true",
-        help="the whole model, all layers, also in one plot, the largest-moved weight of each, the movement of every tensor",
+        help="the whole model, all layers, also in one plot, the largest-moved weight of each, the movement of every tensor, "
+        "how much the model needs each layer",
     )  # fmt: skip
 
 
@@ -147,6 +168,22 @@ def _measuring_options(run: argparse.ArgumentParser) -> None:
         "--alpha", type=_finite, nargs=2, metavar=("LOW", "HIGH"), help="default: 0 1, and -0.5 1.5 for single weights"
     )
     group.add_argument("--points", type=_whole(2), default=41, metavar="N", help="on each path (default: 41)")
+    _evaluator_options(group)
+
+
+def _layer_options(layers: argparse.ArgumentParser) -> None:
+    group = layers.add_argument_group("which layers, and what is put in their place")
+    group.add_argument(
+        "--kind", action="append", choices=LAYER_KINDS, default=[],
+        help="back to a checkpoint, or fresh draws; repeatable, default: both, and the map of layers and checkpoints",
+    )  # fmt: skip
+    group.add_argument("--at", type=int, metavar="INDEX", help="of the checkpoint for reinit (default: 0, the initial weights)")
+    group.add_argument("--unit", choices=UNITS, default="module", help="what a layer is (default: module)")
+    group.add_argument("--part", choices=PARTS, default="all", help="of each layer (default: all)")
+    group.add_argument("--draws", type=_whole(1), metavar="N", help="for rerandomise (default: 10)")
+    group.add_argument("--draw-seed", type=_whole(0), metavar="N", help="of the draws (default: 0)")
+    group.add_argument("--joint", nargs="+", default=[], metavar="NAME", help="also these layers together, put back at once")
+    group = layers.add_argument_group("how")
     _evaluator_options(group)
 
 

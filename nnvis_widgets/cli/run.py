@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import numpy as np
+import pandas
 
 from ..core.evaluator import Evaluator
 from ..core.scope import Scope
@@ -16,7 +17,8 @@ from ..experiments.training import iter_training
 from ..export import file_stem, movement_figure, overview_figure, path_figure
 from ..results import PathResult
 from ..runs.run import Run
-from .options import EPOCHS
+from .layers import Wanted, studied
+from .options import EPOCHS, LAYER_KINDS
 from .output import Output, carry_out, checked_folder, progress_bar
 from .plan import Plan, largest_moved, refusing, unique
 from .sources import blank_demo, check_source, importable, open_demo, open_recorded
@@ -83,6 +85,10 @@ def _measure(plan: Plan, evaluator: Evaluator, training: Run, output: Output, qu
     output.table("movement", table.to_pandas())
     if plan.everything:
         output.figure("layer-overview-movement", movement_figure(table))
+        wanted = Wanted(list(LAYER_KINDS))
+        kinds = wanted.possible(evaluator, training)
+        with progress_bar("layer by layer", len(kinds), quiet) as bar:
+            output.table("layers-summary", pandas.DataFrame(studied(wanted, kinds, evaluator, training, output, bar)))
 
 
 def _summary(stem: str, result: PathResult, scope: Scope) -> dict[str, Any]:

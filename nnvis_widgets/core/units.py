@@ -121,8 +121,10 @@ def _parsed(spec: Any, layout: Layout, known: list[str]) -> Scope:
     try:
         return Scope.parse(spec, layout)
     except ScopeError as error:
-        close = difflib.get_close_matches(str(spec), known, n=3, cutoff=0.4) or known[:6]
-        raise ValueError(f"layers: {str(error).removeprefix('scope: ')}. Among the layers: {', '.join(map(repr, close))}") from None
+        close = [] if not isinstance(spec, str) else difflib.get_close_matches(spec, known, n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(map(repr, close))}?" if close else f"layers: {', '.join(map(repr, known[:8]))}"
+        words = str(error).removeprefix("scope: ").partition("; ")[0]
+        raise ValueError(f"layers: {words}; {hint}") from None
 
 
 def _part(scope: Scope, part: str) -> Scope | None:

@@ -5,6 +5,7 @@ May import: results. Figures are made without pyplot: neither a display nor its 
 
 from .animation import animate_trajectory
 from .files import PICTURES, file_stem, replacing, save_figure, save_table, write_whole
+from .layers import layer_figure, layer_history_figure
 from .paths import moved, movement_figure, overview_figure, path_figure
 from .preliminary import preliminary_figure
 from .surfaces import surface_figure, surface_figure_3d
@@ -13,6 +14,8 @@ __all__ = [
     "PICTURES",
     "animate_trajectory",
     "file_stem",
+    "layer_figure",
+    "layer_history_figure",
     "moved",
     "movement_figure",
     "overview_figure",

@@ -148,11 +148,11 @@ class LayerStudy(Result):
     @property
     def what(self) -> str:
         """What was done to each layer, in words."""
-        part = "" if self.part == "all" else f" {self.part}"
+        each = f"each {self.unit}" if self.part == "all" else f"the {self.part} of each {self.unit}"
         if self.kind == "reinit":
-            return f"each {self.unit}'s{part or ' weights'} put back to epoch {self.epoch:g}"
+            return f"{each} put back to epoch {self.epoch:g}"
         draws = self.draws_criticality.shape[1]
-        return f"each {self.unit}'s{part or ' weights'} drawn anew ({draws} draw{'s' * (draws != 1)})"
+        return f"{each} drawn anew ({draws} draw{'s' * (draws != 1)})"
 
     @property
     def label(self) -> list[str]:
@@ -243,7 +243,7 @@ class LayerStudy(Result):
         known = np.concatenate([self.low, self.high, self.draws_criticality.ravel(), [0.0, 1.0]])
         known = known[np.isfinite(known)]
         axes.set_xlim(known.min() - 0.06, known.max() + 0.06)
-        axes.set_yticks(rows, [f"{layer}  {word}" for layer, word in zip(self.layers, self.label, strict=True)])
+        axes.set_yticks(rows, [f"{layer}   {ICONS[word]} {word}" for layer, word in zip(self.layers, self.label, strict=True)])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlabel("criticality (0: no harm, 1: chance)")
         axes.set_title(caption(self.provenance, self.n), fontsize="small")
