@@ -75,6 +75,7 @@ _HOMES = {
     "iter_samples_needed": "experiments.samples_needed",
     "animate_trajectory": "export",
     "preliminary_figure": "export",
+    "faithfulness_figure": "export",
     "surface_figure": "export",
     "layer_figure": "export",
     "layer_history_figure": "export",

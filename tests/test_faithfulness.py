@@ -1,8 +1,10 @@
 import dataclasses
 import itertools
+import sys
 
 import factories
 import numpy as np
+import pandas
 import pytest
 import torch
 from sklearn.isotonic import isotonic_regression
@@ -10,9 +12,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import nnvis_widgets as nv
+from nnvis_widgets.__main__ import main
 from nnvis_widgets.core.clocks import apart, ascending, frechet, gram, laid_along, travel
 from nnvis_widgets.core.scope import Scope
 from nnvis_widgets.experiments.faithful_paths import PATHS, basis, origin
+from nnvis_widgets.export import origins_figure
 from nnvis_widgets.results import SPACES
 from nnvis_widgets.results.faithfulness import highest_rise
 
@@ -439,3 +443,77 @@ class TestReport:
                 assert part in said
             assert said.startswith("In this one run, by mean |difference of log loss| at 2 held-out checkpoints (n = 57),")
             assert said.endswith("its predictions are farther, too." if quadratic > linear else "its predictions are closer, too.")
+
+
+class TestCommand:
+    @pytest.fixture
+    def ask(self, tmp_path, monkeypatch):
+        """The command line on a recorded run of seven checkpoints, in a folder of its own."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delitem(sys.modules, "their_model", raising=False)
+        source = (
+            "import torch\nmake = lambda: (torch.nn.Linear(5, 3), (torch.arange(200.0).reshape(40, 5) % 7, torch.arange(40) % 3))"
+        )
+        (tmp_path / "their_model.py").write_text(source)
+        model = factories.made(lambda: nn.Linear(5, 3))
+        with nv.Recorder(model, "run") as recorder:
+            for epoch, state in enumerate(factories.states(model, 7)[1:], 1):
+                model.load_state_dict(state)
+                recorder.record(epoch=epoch)
+        base = [
+            "faithfulness",
+            "--run",
+            "run",
+            "--source",
+            "their_model:make",
+            "--no-cuda",
+            "--formats",
+            "csv",
+            "png",
+            "--out",
+            "out",
+        ]
+        yield lambda *more: main([*base, *more])
+        sys.modules.pop("their_model", None)
+
+    def test_it_writes_what_the_library_measures_and_says_the_sentence(self, ask, tmp_path, capsys):
+        assert ask("--mid", "2", "--mid-at", "0.4") == 0
+        report = nv.load("out/faithfulness.safetensors")
+        assert (report.mid, report.knots[QUADRATIC, 0], report.n, len(report.clocks)) == (2, 0.4, 40, 4)
+        assert report.sentence in capsys.readouterr().out
+        names = {path.name for path in (tmp_path / "out").iterdir()}
+        tables = {"faithfulness.csv", "origins.csv", "summary.csv"}
+        assert names == tables | {"faithfulness.safetensors", "faithfulness.png", "origins.png"}
+        table = pandas.read_csv("out/faithfulness.csv")
+        assert table["kl"].to_numpy() == pytest.approx(report.to_pandas()["kl"].to_numpy())
+        assert pandas.read_csv("out/summary.csv")["sentence"][0] == report.sentence
+        assert ask("--no-origins", "--force", "--quiet") == 0
+        assert nv.load("out/faithfulness.safetensors").origins == []
+
+    @pytest.mark.parametrize(
+        ("more", "words"),
+        [
+            (["--mid", "6"], ["--mid", "from 1 to 5"]),
+            (["--mid-at", "1"], ["--mid-at", "between 0 and 1"]),
+            (["--samples", "41"], ["--samples", "40"]),
+        ],
+    )
+    def test_it_refuses_before_it_works(self, ask, tmp_path, capsys, more, words):
+        assert ask(*more) == 2
+        said = capsys.readouterr().err
+        assert all(word in said for word in words), said
+        assert not (tmp_path / "out").exists()
+
+    def test_figures_show_every_path_and_every_origin(self, final, run):
+        report = nv.measure_faithfulness(final, run, draws=20)
+        figure = nv.faithfulness_figure(report)
+        figure.canvas.draw()
+        losses = figure.axes[0]
+        drawn = {line.get_label(): line.get_ydata() for line in losses.lines}
+        assert drawn["training"] == pytest.approx(report.run_loss)
+        assert drawn["speed-only, epochs"] == pytest.approx(report.path_loss[SPEED, 0])
+        assert report.sentence == " ".join(figure.get_suptitle().split())
+        origins = origins_figure(report).axes[0]
+        assert [line.get_label().split(":")[0] for line in origins.lines] == report.origins
+        with pytest.raises(ValueError, match="origins"):
+            origins_figure(dataclasses.replace(report, origins=[]))

@@ -1,6 +1,7 @@
 """The path explorer without a browser: traits, results, caching, words, and bqplot marks as data."""
 
 import asyncio
+import html
 import threading
 
 import ipywidgets
@@ -705,3 +706,72 @@ def test_integer_and_root_parameters_are_no_obstacle():
     explorer = nv.PathExplorer(nv.Evaluator(last, (torch.randn(20, 7), torch.randint(0, 3, (20,)))), run, points=3, view="layers")
     explorer.compute()
     assert {r.scope for r in explorer.results.values()} == {"model", "shift", "fc"}
+
+
+class TestFaithfulness:
+    def test_the_card_asks_measures_and_says_what_the_library_says(self, explorer, trained, tmp_path):
+        model, data, run = trained
+        card = explorer.card
+        explorer.compute()
+        assert "is it near the training?" in card.text.value
+        explorer.faithful, explorer.mid = True, 1
+        explorer.compute()
+        assert list(explorer.results) == ["linear", "quadratic", "training", "faithfulness"]
+        clocks = ["epochs", "arc length"]
+        expected = nv.measure_faithfulness(nv.Evaluator(model, data), run, mid=1, clocks=clocks, origins=[])
+        assert explorer.results["faithfulness"].to_pandas().equals(expected.to_pandas())
+        assert expected.sentence in html.unescape(card.text.value)
+        assert card.text.value.count("<tr>") == 11
+        assert card.toggle.value
+        explorer.save_result(tmp_path / "r.safetensors")
+        shown = nv.PathExplorer.from_result(nv.load(tmp_path / "r.safetensors"))
+        assert expected.sentence in html.unescape(shown.card.text.value)
+        assert line(shown, "quadratic").visible
+        explorer.open_result(nv.load(tmp_path / "r.safetensors"))
+        assert len(explorer._pinned) == 2
+        started = explorer._worker.started
+        explorer.card.toggle.value = False
+        assert not explorer.faithful
+        assert "faithfulness" not in explorer.results
+        explorer.faithful = True
+        assert explorer.results["faithfulness"].mid == 1
+        assert explorer._worker.started == started  # all of it was known
+
+    def test_it_is_hidden_where_there_is_no_run_to_compare_with(self, explorer, trained):
+        model, data, run = trained
+        explorer.faithful = True
+        explorer.compute()
+        assert explorer.card.layout.display is None
+        for name, value, back in (("level", "layer", "model"), ("view", "layers", "path"), ("end", 3, 4)):
+            setattr(explorer, name, value)
+            explorer.compute()
+            assert explorer.card.layout.display == "none", name
+            assert "faithfulness" not in explorer.results
+            setattr(explorer, name, back)
+        short = nv.PathExplorer(nv.Evaluator(model, data), nv.Run.from_states([run[k].state for k in range(4)]), points=5)
+        short.faithful = True
+        short.compute()
+        assert short.card.layout.display == "none"
+        assert set(short.results) == {"linear", "quadratic", "training"}
+        short.close()
+
+    def test_a_cancelled_report_stays_with_its_n(self, trained, monkeypatch):
+        model, data, run = trained
+
+        async def main():
+            explorer = nv.PathExplorer(nv.Evaluator(model, data, batch_size=10), run, points=5)
+            await explorer.done()
+            explorer.faithful = True
+            while not getattr(explorer.results.get("faithfulness"), "n", 0):
+                await asyncio.sleep(0.01)
+            explorer.cancel()
+            await explorer.done()
+            return explorer
+
+        explorer = asyncio.run(main())
+        report = explorer.results["faithfulness"]
+        if report.fraction < 1.0:
+            assert 0 < report.n < 90
+            assert "So far" in explorer.card.text.value
+            assert "cancelled" in explorer.status.text.value
+        explorer.close()

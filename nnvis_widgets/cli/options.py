@@ -43,7 +43,15 @@ examples:
   python -m nnvis_widgets surface --demo digits --optimizer adam --plane pca --animate gif --out results
   python -m nnvis_widgets surface --run runs/lenet --source mymodule:model_and_data --plane random --plane-seed 3 --out results
 """
-
+_FAITHFULNESS = """\
+Is a path faithful to the training? The linear and the quadratic path of a run and their controls against its held-out
+checkpoints, in weights, losses and predictions. Writes a table, figures, the result, and one sentence on what was found."""
+_FAITHFULNESS_EXAMPLES = """\
+examples:
+  python -m nnvis_widgets faithfulness --demo digits --out results
+  python -m nnvis_widgets faithfulness --demo digits --schedule constant --mid distance --out results
+  python -m nnvis_widgets faithfulness --run runs/lenet --source mymodule:model_and_data --out results
+"""
 _PRELIMINARY = """\
 Before an experiment: how many epochs, how many training samples, how many test samples? Trains several times, with other seeds and
 on random subsets. Writes results, tables, figures and findings.txt; finished trainings are kept and not made again (--force goes on
@@ -112,6 +120,13 @@ def _parser() -> argparse.ArgumentParser:
     _source_options(layers)
     _layer_options(layers)
     _output_options(layers)
+    faithful = commands.add_parser(
+        "faithfulness", help="compare paths with the recorded training", description=_FAITHFULNESS, epilog=_FAITHFULNESS_EXAMPLES,
+        allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    _source_options(faithful)
+    _faithful_options(faithful)
+    _output_options(faithful)
     notebook = commands.add_parser(
         "notebook", help="open JupyterLab on the notebooks", allow_abbrev=False,
         description="Copy the notebooks to a folder of yours and open JupyterLab on them; what is there is not overwritten.",
@@ -227,6 +242,16 @@ def _preliminary_options(before: argparse.ArgumentParser) -> None:
     group.add_argument("--subsets", type=_whole(1), default=3, metavar="N", help="random subsets of each size (default: 3)")
     group.add_argument("--halvings", type=_whole(1), default=4, metavar="N", help="training sizes: all, 1/2, 1/4, ... (default: 4)")
     group.add_argument("--repeats", type=_whole(1), default=100, metavar="N", help="random test subsets (default: 100)")
+
+
+def _faithful_options(faithful: argparse.ArgumentParser) -> None:
+    group = faithful.add_argument_group("how")
+    group.add_argument("--mid", default="half", metavar=_MID, help=f"the checkpoint that the quadratic path passes: {_MIDS}")
+    group.add_argument(
+        "--mid-at", type=_finite, default=0.5, metavar="ALPHA", help="where on the path it is drawn over epochs (default: 0.5)"
+    )
+    group.add_argument("--no-origins", action="store_true", help="leave out the lines from unrelated, noise and zero weights")
+    _evaluator_options(group)
 
 
 def _evaluator_options(group: argparse._ArgumentGroup) -> None:

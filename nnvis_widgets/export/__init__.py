@@ -4,6 +4,7 @@ May import: results. Figures are made without pyplot: neither a display nor its 
 """
 
 from .animation import animate_trajectory
+from .faithfulness import faithfulness_figure, origins_figure
 from .files import PICTURES, file_stem, replacing, save_figure, save_table, write_whole
 from .layers import layer_figure, layer_history_figure
 from .paths import moved, movement_figure, overview_figure, path_figure
@@ -13,11 +14,13 @@ from .surfaces import surface_figure, surface_figure_3d
 __all__ = [
     "PICTURES",
     "animate_trajectory",
+    "faithfulness_figure",
     "file_stem",
     "layer_figure",
     "layer_history_figure",
     "moved",
     "movement_figure",
+    "origins_figure",
     "overview_figure",
     "path_figure",
     "preliminary_figure",

@@ -24,6 +24,7 @@ SPACES = {
     "kl": "divergence of the predictions",
     "disagreement": "share of the samples that are classified otherwise",
 }
+SHORT = {"weights": "weights", "log_loss": "log loss", "loss": "loss", "kl": "predictions", "disagreement": "classes"}
 COLOURS = {"epochs": "#0072B2", "arc length": "#D55E00", "progress": "#009E73", "free": "#CC79A7"}
 MARKERS = {"epochs": "o", "arc length": "s", "progress": "^", "free": "D"}
 

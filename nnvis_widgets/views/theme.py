@@ -30,6 +30,16 @@ _STYLE = """
 .nnvis .nnvis-read { font-variant-numeric: tabular-nums; }
 .nnvis .nnvis-read b { margin-right: 8px; }
 .nnvis .nnvis-read span.item { display: inline-block; margin-right: 10px; }
+.nnvis .nnvis-faith { box-sizing: border-box; border: 1px solid var(--jp-border-color2); border-radius: 6px; }
+.nnvis .nnvis-faith { padding: 6px 8px; margin: 4px 0; }
+.nnvis .nnvis-faith-text { height: auto; overflow: hidden; }
+.nnvis .nnvis-faith-text .widget-html-content { min-width: 0; max-width: 100%; }
+.nnvis .nnvis-faith-text summary { color: var(--jp-content-font-color2); cursor: pointer; }
+.nnvis .nnvis-faith-text details { max-width: 100%; overflow-x: auto; font-size: 12px; }
+.nnvis .nnvis-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.nnvis .nnvis-table :is(th, td) { text-align: left; padding: 1px 14px 1px 0; white-space: nowrap; }
+.nnvis .nnvis-table :is(th, td) { border-bottom: 1px solid var(--jp-border-color2); }
+.nnvis .nnvis-table td span { color: var(--jp-content-font-color2); }
 .nnvis .nnvis-range .widget-readout { min-width: 96px; }
 .nnvis select { font-family: var(--jp-code-font-family, monospace); font-size: 12px; }
 .nnvis .bqplot text.axislabel { font-size: 12px; }

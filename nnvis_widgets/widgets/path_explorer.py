@@ -13,12 +13,13 @@ import numpy as np
 
 from ..core.scope import Scope, movable_layers
 from ..jobs import Step
-from ..results import PathResult, Result, ResultSet
+from ..results import FaithfulnessReport, PathResult, Result, ResultSet
 from ..views.curves import Curve, CurvesView, Scene
 from ..views.theme import KIND_COLOURS, PIN, SERIES, style_sheet
 from .assist import Assist
 from .parts import beside
 from .path_controls import PathControls
+from .path_faith import CLOCKS, FaithCard
 from .path_keys import KEYS, LABELS, press
 from .path_settings import RANGES, PathSettings
 from .path_study import PathStudy, grid
@@ -57,6 +58,8 @@ class PathExplorer(PathSettings):
     count : int
     training : bool
         Measure the recorded checkpoints too (drawn at model level).
+    faithful : bool
+        Compare the paths of the whole model, over the whole run, with the checkpoints that they do not pass.
     alpha : float
         Where the cursor stands.
     metric : str or None
@@ -84,12 +87,13 @@ class PathExplorer(PathSettings):
     def from_result(cls, result: Result) -> PathExplorer:
         """Return an explorer that shows a saved result; what needs the model and the data is switched off."""
         results = result.results if isinstance(result, ResultSet) else {getattr(result, "kind", "path"): result}
-        if not results or not all(isinstance(r, PathResult) for r in results.values()):
+        paths = [one for one in results.values() if isinstance(one, PathResult)]
+        if not paths or not all(isinstance(one, (PathResult, FaithfulnessReport)) for one in results.values()):
             raise TypeError(f"result: a PathResult or a ResultSet of them, received {type(result).__name__}")
         self = cls.__new__(cls)
         self.study, self._remembered, self._ranges = None, {}, dict(RANGES)
-        alphas = np.concatenate([r.alphas for r in results.values()])
-        metrics = list(dict.fromkeys(name for r in results.values() for name in r.metrics))
+        alphas = np.concatenate([path.alphas for path in paths])
+        metrics = list(dict.fromkeys(name for path in paths for name in path.metrics))
         self._build({"alpha_range": (float(alphas.min()), float(alphas.max())), "metric": metrics[0] if metrics else None})
         self.results = dict(results)
         self._draw()
@@ -106,7 +110,8 @@ class PathExplorer(PathSettings):
         spread = widgets.Layout(justify_content="space-between", align_items="flex-start", width="100%", min_height="52px")
         self.legend.layout.flex, self.legend.layout.min_width = "1 1 0", "0"
         top = widgets.Box([self.legend, self.status], layout=spread)
-        picture = [top, self.curves, self.controls.cursor_row, self.readout, self.state_line, self.status.error]
+        self.card = FaithCard(self)
+        picture = [top, self.curves, self.controls.cursor_row, self.readout, self.state_line, self.card, self.status.error]
         self._assist = Assist(LABELS, KEYS, lambda key, shift: press(self, key, shift))
         columns = beside(self.controls.panel if self.study is not None else None, picture)
         self.children = [style_sheet(), self._assist, self.controls.toolbar, columns]
@@ -156,16 +161,25 @@ class PathExplorer(PathSettings):
             return []
         if not self.start < self.end:
             raise ValueError(f"start, end: the path runs forward in training, received checkpoints {self.start} and {self.end}")
-        return self.study.steps(
+        steps = self.study.steps(
             self.split, self._scopes(), self.kinds, self.ends, self.mid_at,
             grid(self.alpha_range, self.points, (0.0, self.mid_at, 1.0)), self.background,
             many=self.view != "path",
             training=self.training and self.view == "path" and self.level == "model" and self._whole_run,
         )  # fmt: skip
+        if self.faithful and self.comparable:
+            steps.append(self.study.faithfulness(self.split, self.mid, self.mid_at, CLOCKS))  # last: the curves come first
+        return steps
 
     @property
     def _whole_run(self) -> bool:
         return self.study is not None and self.start == 0 and self.end == len(self.study.run) - 1
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the picture is of paths that can be compared with the run: the whole model's, over five checkpoints or more."""
+        whole = self._whole_run and self.study is not None and len(self.study.run) >= 5
+        return whole and self.view == "path" and self.level == "model" and self.ends[1] is not None
 
     # ---- what is drawn
 
@@ -173,7 +187,9 @@ class PathExplorer(PathSettings):
         """Return everything that the plots show, as data."""
         many = self._many
         paths = (
-            {} if many else {kind: r for kind, r in self.results.items() if kind in (*self.kinds, "training") or self.study is None}
+            {}
+            if many
+            else {kind: r for kind, r in self._paths().items() if kind in (*self.kinds, "training") or self.study is None}
         )
         epochs = None
         if self.study is not None and self.view == "path" and self.level == "model":
@@ -189,14 +205,17 @@ class PathExplorer(PathSettings):
         """Whether the picture is an overview; of a saved one only the names of its results tell."""
         if self.study is not None:
             return self.view != "path"
-        return any(name not in ("linear", "quadratic", "lagrange", "training") for name in self.results)
+        return any(name not in ("linear", "quadratic", "lagrange", "training") for name in self._paths())
+
+    def _paths(self) -> dict[str, PathResult]:
+        return {name: result for name, result in self.results.items() if isinstance(result, PathResult)}
 
     def _overview(self) -> list[Curve]:
         curves = []
-        names = list(dict.fromkeys(result.scope for result in self.results.values()))
-        farthest = max((result.distance for result in self.results.values()), default=0.0) or 1.0
-        some_complete = any(result.fraction >= 1.0 for result in self.results.values())
-        for result in self.results.values():
+        names = list(dict.fromkeys(result.scope for result in self._paths().values()))
+        farthest = max((result.distance for result in self._paths().values()), default=0.0) or 1.0
+        some_complete = any(result.fraction >= 1.0 for result in self._paths().values())
+        for result in self._paths().values():
             if some_complete and result.fraction < 1.0:  # on fewer samples than its neighbours, so not to be compared with them
                 continue
             if self.view == "weights":
@@ -217,6 +236,7 @@ class PathExplorer(PathSettings):
         self.legend.value = legend(self, scene)
         self.state_line.value = state_line(self)
         self.readout.value = readout(self)
+        self.card.show()
         self._assist.summary = summary(self)
 
     def _restyle(self, name: str) -> None:
@@ -230,8 +250,8 @@ class PathExplorer(PathSettings):
 
     def pin(self) -> None:
         """Keep the curves of the picture, in grey, for comparison with what is chosen next."""
-        for result in self.results.values():
-            if isinstance(result, PathResult) and result.kind != "training":
+        for result in self._paths().values():
+            if result.kind != "training":
                 self.pin_result(result)
 
     def pin_result(self, result: PathResult, label: str | None = None) -> None:
@@ -266,8 +286,8 @@ class PathExplorer(PathSettings):
         """Pin what a file of `save_result` holds."""
         results = result.results.values() if isinstance(result, ResultSet) else [result]
         for one in results:
-            if not isinstance(one, PathResult):
+            if not isinstance(one, (PathResult, FaithfulnessReport)):
                 raise TypeError(f"result: paths can be shown here, received {type(one).__name__}")
         for one in results:
-            if one.kind != "training":
+            if isinstance(one, PathResult) and one.kind != "training":
                 self.pin_result(one, f"{one.scope} {one.kind}, opened")

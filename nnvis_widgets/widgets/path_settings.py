@@ -34,6 +34,7 @@ class PathSettings(Explorer):
     split = traitlets.Unicode("test")
     count = traitlets.Int(12, min=1, max=200)
     training = traitlets.Bool(True)
+    faithful = traitlets.Bool(False)
     alpha = traitlets.Float(1.0)
     metric = traitlets.Unicode(None, allow_none=True)
     log_loss = traitlets.Bool(False)
@@ -42,7 +43,7 @@ class PathSettings(Explorer):
 
     RECOMPUTE: ClassVar = (
         "scope", "level", "view", "kind", "start", "mid", "end", "knot", "alpha_range", "points", "background", "split",
-        "count", "training",
+        "count", "training", "faithful",
     )  # fmt: skip
     RESTYLE: ClassVar = ("alpha", "metric", "log_loss", "band", "crossings")
 

@@ -16,6 +16,7 @@ from ..core.evaluator import Evaluator
 from ..core.family import LagrangePath, LinearPath, QuadraticPath
 from ..core.scope import Scope, element_index
 from ..core.states import Layout, State, distances
+from ..experiments.faithfulness import iter_faithfulness
 from ..experiments.paths import iter_paths
 from ..experiments.training import iter_training
 from ..jobs import Step
@@ -111,6 +112,16 @@ class PathStudy:
 
         steps = [step(parsed)] if weights else [step([scope]) for scope in parsed]
         return [*steps, Step({"training": (split, "training")}, curve)] if training else steps
+
+    def faithfulness(self, split: str, mid: int, mid_at: float, clocks: Sequence[str]) -> Step:
+        """Return the step of work that compares the paths of the whole model with the checkpoints of the run."""
+        evaluator = self.evaluators[split]
+
+        def report(names: Sequence[str]) -> Iterator[Mapping[str, Result]]:
+            for result in iter_faithfulness(evaluator, self.run, mid=mid, mid_at=mid_at, clocks=clocks, origins=()):
+                yield {"faithfulness": replace(result, provenance={**result.provenance, "split": split})}
+
+        return Step({"faithfulness": (split, "faithfulness", evaluator.policy(), mid, mid_at, tuple(clocks))}, report)
 
     def movement(self, scope: Any, ends: tuple[int, int | None, int]) -> dict[str, float]:
         """Return distances, rho and eta of a scope between the chosen checkpoints."""

@@ -158,6 +158,8 @@ class Explorer:
         """Bring the controls to where a test begins, by hand, and wait for the picture."""
         if self.part("zoom").get_attribute("class").find("mod-active") >= 0:
             self.click("zoom")
+        if "mod-active" in self.part("faithful").get_attribute("class"):
+            self.part("faithful").evaluate("button => button.click()")  # where it is hidden, too
         for control, text in (("view", "This path"), ("level", level), ("kind", kind)):
             if self.pressed(control) != text:
                 self.press(control, text)

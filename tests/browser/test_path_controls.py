@@ -184,6 +184,29 @@ class TestPath:
         explorer.drawn("linear", 41)
 
 
+class TestFaithfulness:
+    def test_a_button_says_in_one_sentence_whether_the_paths_are_near_the_training(self, explorer, demo):
+        explorer.rest("Model")
+        explorer.until(lambda: "is it near the training?" in explorer.text("faith-text"), "the question")
+        explorer.click("faithful")
+        report = nv.measure_faithfulness(demo.evaluator, demo.run, clocks=["epochs", "arc length"], origins=[])
+        explorer.until(lambda: explorer.text("faith-text").startswith(report.sentence), "the sentence of the library")
+        explorer.part("faith-text").locator("summary").click()
+        rows = explorer.part("faith-text").locator("tr").all_inner_texts()
+        assert len(rows) == 11
+        value = report.distances("kl")[0][report.paths.index("speed-only"), 0]
+        assert f"{value:.3f}" in next(row for row in rows if row.startswith("speed-only\tepochs"))
+        explorer.press("level", "Layer")
+        explorer.until(lambda: not explorer.part("faith").is_visible(), "no card: the run moved all layers")
+        explorer.press("level", "Model")
+        explorer.until(lambda: explorer.text("faith-text").startswith(report.sentence), "the sentence again")
+        explorer.choose("mid", "epoch 3")
+        other = nv.measure_faithfulness(demo.evaluator, demo.run, mid=3, clocks=["epochs", "arc length"], origins=[])
+        explorer.until(lambda: explorer.text("faith-text").startswith(other.sentence), "the sentence about epoch 3")
+        explorer.click("faithful")
+        explorer.until(lambda: "is it near the training?" in explorer.text("faith-text"), "the question again")
+
+
 class TestOneWeight:
     def test_at_this_level_the_path_is_longer_and_the_read_out_tells_the_weight(self, explorer, demo, truth):
         explorer.rest("Layer", layer="fc3")
