@@ -444,6 +444,16 @@ class TestReport:
             assert said.startswith("In this one run, by mean |difference of log loss| at 2 held-out checkpoints (n = 57),")
             assert said.endswith("its predictions are farther, too." if quadratic > linear else "its predictions are closer, too.")
 
+    def test_it_tells_where_predictions_say_another_thing_than_losses(self, report):
+        draws = {name: array.copy() for name, array in report.draws.items()}
+        single = {name: array.copy() for name, array in report.per_checkpoint.items()}
+        for p, c, loss, kl in ((LINEAR, 0, 1.0, 0.9), (QUADRATIC, 0, 0.4, 0.35), (SPEED, 0, 0.7, 0.5), (LINEAR, 1, 0.6, 0.3)):
+            draws["log_loss"][p, c] = single["log_loss"][p, c] = loss
+            draws["kl"][p, c] = single["kl"][p, c] = kl
+        said = dataclasses.replace(report, draws=draws, per_checkpoint=single).sentence
+        assert said.endswith("in predictions a straight line timed by the way travelled is closer still.")
+        assert "50% of that is timing" in said
+
 
 class TestCommand:
     @pytest.fixture

@@ -44,6 +44,10 @@ def sentence_of(report: FaithfulnessReport) -> str:
             retimed = report.difference(("linear", "arc length"), quadratic, space)
             if retimed[2] < 0:
                 found += f"; a straight line timed by the way travelled is closer still ({far('linear', 'arc length')})"
+            elif report.difference(("linear", "arc length"), quadratic, "kl")[2] < 0:
+                # one space says this and another that: whoever reads one number must hear of it
+                found += "; in predictions a straight line timed by the way travelled is closer still"
+                return f"{_premise(report, space)} {found}."
     return f"{_premise(report, space)} {found}{_elsewhere(report, clock, gap)}."
 
 

@@ -34,7 +34,8 @@ class FaithfulnessReport(Result):
     """How far P paths are from H held-out checkpoints of one run, on C clocks.
 
     All distances are means over the held-out checkpoints, so they depend on which were recorded. Their intervals are of the
-    samples (a paired bootstrap of `n`), not of other trainings: this is one run.
+    samples (a paired bootstrap of `n`), not of other trainings: this is one run. A path that is nearer than the samples can tell
+    has an interval that may not reach down to 0; compare two paths by their `difference`, where that noise is the same for both.
 
     Attributes
     ----------
