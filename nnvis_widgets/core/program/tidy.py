@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from .crop import crop
+
 aten = torch.ops.aten
 
 
@@ -47,6 +49,7 @@ def tidy(graph: fx.Graph, channels_last: bool, slices: bool = True) -> None:
         ):
             node.replace_all_uses_with(node.args[0])  # a loss that takes logits, after a model that ends in log-probabilities
     graph.eliminate_dead_code()
+    crop(graph)
 
 
 def _is_twice(node: fx.Node) -> bool:
