@@ -1,8 +1,16 @@
 """How many epochs and training samples: on trainings whose learning curves are known, told to the library as a user would."""
 
 import functools
+import importlib
 import json
+import math
+import os
 import queue
+import signal
+import subprocess
+import sys
+import textwrap
+import time
 
 import factories
 import numpy as np
@@ -218,6 +226,19 @@ class TestTrainFunctions:
         one, other = (nv.preliminary_epochs(t, evaluator_of(), 120, epochs=3, seeds=1) for t in (simple, states))
         assert np.array_equal(one.loss["validation"], other.loss["validation"])
 
+    def test_one_that_does_not_use_its_seed_or_its_subset_is_told(self):
+        study = nv.preliminary_epochs(simple, evaluator_of(), POOL, epochs=2, seeds=2)
+        assert any("does not use its seed" in note for note in study.notes)
+        options = {"epochs": 2, "sizes": [30, 60, 120], "subsets": 2, "seeds": 1}
+        sized = nv.preliminary_training_size(simple, evaluator_of(), POOL, **options)
+        assert any("does not use its subset" in note for note in sized.notes)
+        known = Known(lambda epoch, n, seed, made: 1 / (n + seed) + 1e-3 * known.calls[-1]["subset"].sum())
+        for proper in (
+            nv.preliminary_epochs(known.train, evaluator_of(), POOL, epochs=2, seeds=3),
+            nv.preliminary_training_size(known.train, evaluator_of(), POOL, **(options | {"seeds": 2})),
+        ):
+            assert not any("does not use" in note for note in proper.notes)
+
     def test_a_study_that_is_closed_closes_the_training(self):
         closed = []
 
@@ -290,7 +311,7 @@ class TestTrainingSize:
     def test_without_steps_there_is_one_arm_and_it_says_what_it_mixes(self):
         study = nv.preliminary_training_size(simple, evaluator_of(), POOL, epochs=2, sizes=[30, 120], subsets=1, seeds=1)
         assert study.arms == ["equal epochs"]
-        assert "mixes data and compute" in study.explain()[-1]
+        assert any("mixes data and compute" in line for line in study.explain())
         with pytest.raises(ValueError, match="steps: only where train takes"):
             nv.preliminary_training_size(simple, evaluator_of(), POOL, steps=5)
 
@@ -348,6 +369,32 @@ class TestFolder:
         again = self.study(train, tmp_path, settings={})
         assert counted() == []
         assert np.array_equal(again.excess_high, study.excess_high)
+
+    @pytest.mark.slow
+    def test_so_does_what_was_killed(self, tmp_path):
+        script = """
+            import os, signal, sys
+            import test_preliminary as own
+            def train(*, subset, epochs, seed):
+                for epoch, model in own.simple(subset=subset, epochs=epochs, seed=seed):
+                    if seed == 2 and epoch == 3 and sys.argv[2] == "kill":
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    print(seed, epoch, flush=True)
+                    yield epoch, model
+            own.nv.preliminary_epochs(train, own.evaluator_of(), own.POOL, epochs=4, seeds=3, folder=sys.argv[1])
+        """
+
+        def ran(how):
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
+            command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "kept"), how]
+            return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+
+        killed = ran("kill")
+        assert killed.returncode == -signal.SIGKILL
+        assert killed.stdout.split("\n")[-2] == "2 2"
+        again = ran("no")
+        assert again.returncode == 0, again.stderr
+        assert again.stdout.split() == ["2", "1", "2", "2", "2", "3", "2", "4"]
 
     def test_nothing_is_taken_for_what_it_is_not(self, tmp_path):
         def trained(train, **options):
@@ -426,7 +473,27 @@ class TestFingerprint:
         ring.append(ring)
         assert fingerprint(ring)[1] == []
 
+    def test_a_module_of_the_users_is_its_text_and_its_plain_values(self, tmp_path, monkeypatch):
+        monkeypatch.syspath_prepend(str(tmp_path))
+
+        def train_with(text):
+            (tmp_path / "helper_of_a_test.py").write_text(text)
+            sys.modules.pop("helper_of_a_test", None)
+            importlib.invalidate_caches()
+            helper = importlib.import_module("helper_of_a_test")
+            return (lambda: helper.step()), helper
+
+        one, helper = train_with("LR = 1\ndef step():\n    return LR\n")
+        first = fingerprint(one)
+        helper.LR = 2
+        assert fingerprint(one) != first
+        helper.LR = 1
+        assert fingerprint(one) == first
+        assert fingerprint(train_with("LR = 1\ndef step():\n    return -LR\n")[0]) != first
+        sys.modules.pop("helper_of_a_test", None)
+
     def test_what_it_cannot_read_is_named(self):
+        assert fingerprint(lambda: (json.dumps({}), sys.argv[0], os.sep, time.time(), math.pi, torch.nn.Linear, np.pi))[1] == []
         assert fingerprint({"lock": __import__("threading").Lock()})[1][0].startswith("dict['lock']")
 
 

@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import types
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,8 @@ _OWN = __name__.partition(".")[0]
 def fingerprint(value: Any) -> tuple[str, list[str]]:
     """Return 32 hexadecimal digits that identify a value by content, and the names of what could not be seen into.
 
-    A function is its byte code, constants, defaults, the variables that it closes over and the global ones that it refers to;
+    A function is its byte code, constants, defaults, the variables that it closes over and the global ones that it refers to; a
+    module of the user's is its text and the plain values in it;
     functions and classes of installed packages are their names, with what they close over.
     """
     reader = _Reader()
@@ -63,8 +65,10 @@ class _Reader:
             self.total.update(np.ascontiguousarray(value).tobytes())
         elif isinstance(value, torch.Generator):
             self.total.update(raw_bytes(value.get_state()))
-        elif isinstance(value, (types.ModuleType, types.BuiltinFunctionType, types.MethodDescriptorType)):
+        elif isinstance(value, (types.BuiltinFunctionType, types.MethodDescriptorType)):
             self._enter(str(getattr(value, "__module__", "")), value.__name__)
+        elif isinstance(value, types.ModuleType):
+            self._module(value, name)
         elif isinstance(value, types.FunctionType):
             self._function(value, name)
         elif isinstance(value, types.MethodType):
@@ -112,6 +116,18 @@ class _Reader:
                 self._enter(variable)
                 self.read(function.__globals__[variable], variable)
 
+    def _module(self, module: types.ModuleType, name: str) -> None:
+        self._enter(module.__name__)
+        if _installed(module.__name__):
+            return
+        # which of its functions are called cannot be told, so all of its text counts, and the plain values that it holds now
+        try:
+            self.total.update(Path(str(module.__file__)).read_bytes())
+        except (OSError, AttributeError):
+            self.unreadable.append(f"{name} (a module without a file)")
+        plain = {key: part for key, part in vars(module).items() if isinstance(part, _PLAIN) and not key.startswith("__")}
+        self._parts(dict(sorted(plain.items())), name)
+
     def _code(self, code: types.CodeType, name: str) -> None:
         self._enter(str(code.co_argcount), str(code.co_kwonlyargcount), *code.co_names, *code.co_varnames)
         self.total.update(code.co_code)
@@ -132,10 +148,11 @@ class _Reader:
 
     def _object(self, value: Any, name: str) -> None:
         attributes = getattr(value, "__dict__", None)
-        if isinstance(attributes, dict) and not isinstance(value, type):
+        if isinstance(attributes, dict):
             self.read(type(value), type(value).__name__)
             self._parts(attributes, name)
-            return
+            if all(_in_python(base) for base in type(value).__mro__[:-1]):
+                return  # else it may hold more than its attributes: an open file has some, too
         try:
             self.total.update(pickle.dumps(value, protocol=5))
         except Exception:  # whatever an object raises that cannot be pickled: locks, files, sockets
@@ -151,9 +168,18 @@ def _globals_of(code: types.CodeType) -> list[str]:
     return sorted(names)
 
 
+def _in_python(kind: type) -> bool:
+    """Whether a class is written in Python, so that its objects are what their attributes are."""
+    module = sys.modules.get(kind.__module__)
+    file = getattr(module, "__file__", None)
+    return kind.__module__ == "__main__" or (file is not None and file.endswith((".py", ".pyc")))
+
+
 def _installed(module: str | None) -> bool:
     """Whether a module comes with Python or from an installed package: known by its name."""
-    if module is None or module in ("builtins", "_abc") or module.partition(".")[0] == _OWN:
-        return module is not None
+    if module is None:
+        return False
+    if module.partition(".")[0] in (*sys.stdlib_module_names, "builtins", _OWN) and module != "__main__":
+        return True
     file = getattr(sys.modules.get(module), "__file__", None)
     return file is not None and file.startswith(_PLACES)

@@ -15,7 +15,7 @@ from ..core.evaluator import Evaluator
 from ..results import EpochStudy
 from .asking import Asked, Train, pool_of, positive, share, whole
 from .shared import answer
-from .trainings import Curve, Trainings
+from .trainings import SAME_SEEDS, Curve, Trainings
 
 Splits = Evaluator | Mapping[str, Evaluator]
 SCHEDULES = ("decayed", "constant")
@@ -145,6 +145,8 @@ def _epochs(trainings: Trainings, plans: list, arms: list[str], delta: float, co
             if curve.complete:
                 own = [c for c, (a, varies, *_) in zip(curves, plans, strict=True) if a == arm and varies == "both" and c.complete]
                 bounds[arm] = _bounded(own, trainings.judged, last, confidence)
+                if len({one.weights for one in own}) < len(own) and SAME_SEEDS not in notes:
+                    notes.append(SAME_SEEDS)
                 if curve.samples is None and NO_SAMPLES not in notes:
                     notes.append(NO_SAMPLES)
             yield _epoch_study(trainings, plans, arms, curves, bounds, notes, provenance, delta, confidence)

@@ -18,7 +18,7 @@ from ..results import TrainingSizeStudy
 from .asking import Asked, Train, pool_of, share, whole
 from .preliminary import Splits
 from .shared import answer
-from .trainings import Curve, Trainings
+from .trainings import SAME_SEEDS, SAME_SUBSETS, Curve, Trainings
 
 EQUAL_EPOCHS, EQUAL_STEPS = "equal epochs", "equal steps"
 NO_STEPS = (
@@ -141,6 +141,7 @@ class _Study:
         self._values = {name: np.full(shape, np.nan) for name in names}
         self._notes = [] if len(self._arms) > 1 else [NO_STEPS]
         self._provenance: dict[str, Any] = {}
+        self._ends: dict[tuple[int, int, int, int], str] = {}
         self._fits: list[PowerLaw] = [PowerLaw(reason="no size is complete yet")] * len(self._arms)
         places = [(a, k, j, s) for a, k, j, s in np.ndindex(*shape) if j == 0 or sizes[k] < self._total]
         # the work of one: samples that it goes over
@@ -168,6 +169,13 @@ class _Study:
     def _enter(self, place: tuple[int, int, int, int], curve: Curve) -> None:
         for name, values in self._values.items():
             values[place] = curve.values[name][-1]
+        arm, k, j, s = place
+        for other, weights in self._ends.items():
+            same = weights == curve.weights and other[0] == arm and other != place
+            note = SAME_SEEDS if other[1:3] == (k, j) else SAME_SUBSETS if other[3] == s else ""
+            if same and note and note not in self._notes:
+                self._notes.append(note)
+        self._ends[place] = curve.weights
         made = curve.told["steps"][-1]
         if place[0] == 0 and place[1] == len(self._sizes) - 1 and self._steps is None and np.isfinite(made):
             self._steps = int(made)

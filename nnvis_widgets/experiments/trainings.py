@@ -32,6 +32,14 @@ CHANGES = (
     "Something that the train function refers to changes while it trains, such as a list that it appends to. It counts as a part "
     "of the training, so what is kept will not be found again: give the function its own."
 )
+SAME_SEEDS = (
+    "Trainings with other seeds end with the same weights, bit for bit: the train function does not use its seed, and what is "
+    "said of seeds says nothing."
+)
+SAME_SUBSETS = (
+    "Trainings on other subsets end with the same weights, bit for bit: the train function does not use its subset, and what is "
+    "said of sizes says nothing."
+)
 
 
 @dataclass(eq=False)
@@ -49,6 +57,8 @@ class Curve:
     told : dict of str to list of float
         What the training says of these epochs beside the model: "lr", "steps"; NaN where it does not.
     progress : float
+    weights : str
+        Digest of the last weights.
     complete : bool
     """
 
@@ -57,6 +67,7 @@ class Curve:
     samples: list[np.ndarray] | None = field(default_factory=list)
     told: dict[str, list[float]] = field(default_factory=dict)
     progress: float = 0.0
+    weights: str = ""
     complete: bool = False
 
 
@@ -153,7 +164,8 @@ class Trainings:
         with closing(steps) if hasattr(steps, "close") else nullcontext():  # type: ignore[type-var]
             for yielded in steps:
                 epoch, state, told = taken(yielded, came, asked)
-                seen.add(digest(state) if epoch else "")
+                curve.weights = digest(state)
+                seen.add(curve.weights if epoch else "")
                 came.append(epoch)
                 curve.progress = min(asked.progress(epoch, told), 1.0)
                 if not last_only:
@@ -243,7 +255,7 @@ def _write(path: Path, curve: Curve, about: Mapping[str, Any]) -> None:
     arrays["epochs"] = np.array(curve.epochs, dtype=np.int64)
     if curve.samples:
         arrays["samples"] = np.stack(curve.samples)
-    store.write_arrays(path, arrays, {"training": dict(about)})
+    store.write_arrays(path, arrays, {"training": dict(about), "weights": curve.weights})
 
 
 def _read(path: Path) -> Curve | None:
@@ -252,7 +264,7 @@ def _read(path: Path) -> Curve | None:
         arrays, about = store.read_arrays(path)
     except (FileNotFoundError, store.StoreError):
         return None
-    if "training" not in about or "epochs" not in arrays:
+    if not {"training", "weights"} <= about.keys() or "epochs" not in arrays:
         return None
     groups: dict[str, dict[str, list[float]]] = {"values": {}, "told": {}}
     for name, array in arrays.items():
@@ -260,4 +272,4 @@ def _read(path: Path) -> Curve | None:
         if key:
             groups[group][key] = array.tolist()
     samples = list(arrays["samples"]) if "samples" in arrays else None
-    return Curve(arrays["epochs"].tolist(), groups["values"], samples, groups["told"], 1.0, True)
+    return Curve(arrays["epochs"].tolist(), groups["values"], samples, groups["told"], 1.0, str(about["weights"]), True)
