@@ -43,6 +43,8 @@ _HOMES = {
     "measure_path": "experiments.paths",
     "measure_paths": "experiments.paths",
     "measure_training": "experiments.training",
+    "iter_parameters": "experiments.parameters",
+    "measure_parameters": "experiments.parameters",
     "estimate_seconds": "experiments.estimate",
     "measure_movement": "experiments.movement",
     "iter_surface": "experiments.surfaces",

@@ -39,13 +39,14 @@ class ManyPoints:
 
     def groups(self, ks: Sequence[int], part: int = 0, parts: int = 1) -> Iterator[tuple[Sequence[int], int]]:
         """Yield the rows family by family, as `Points.groups` does; a part has its share of every family."""
-        of = self._of[list(ks)]
-        for member in dict.fromkeys(of.tolist()):
+        own: dict[int, list[int]] = {}
+        for k, member in zip(ks, self._of[list(ks)].tolist(), strict=True):
+            own.setdefault(member, []).append(k - int(self._starts[member]))
+        for member, rows in own.items():
             self._members[member].load(self._batch, self._n)
             self._loaded = member
             start = int(self._starts[member])
-            own = [k - start for k, m in zip(ks, of, strict=True) if m == member]
-            for group, steps in self._members[member].groups(own, part, parts):
+            for group, steps in self._members[member].groups(rows, part, parts):
                 yield [k + start for k in group], steps
             self._members[member].unload()
 

@@ -6,7 +6,6 @@ labelled again for every resample of the samples.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from .patterns import PATTERNS, PatternRules
 
-_HULL = 21  # points on [0, 1] that the convex hull is taken of
+_HULL = 11  # points on [0, 1] that the convex hull is taken of
 _CODE = {name: code for code, name in enumerate(PATTERNS)}
 
 
@@ -213,15 +212,24 @@ def _labelled(
 
 
 def votes_of(
-    resampled: np.ndarray, alphas: np.ndarray, rho: float, floor: float, rules: PatternRules, moved: bool = True
+    resampled: np.ndarray,
+    alphas: np.ndarray,
+    rho: np.ndarray,
+    floor: float,
+    rules: PatternRules,
+    moved: np.ndarray,
 ) -> np.ndarray:
-    """Return the share of the resamples of one weight, (resamples, 2 K), that give each of `PATTERNS`; NaN without any."""
-    points = len(alphas)
-    if not len(resampled) or not np.isfinite(resampled).any():
-        return np.full(len(PATTERNS), np.nan)
-    many = np.full(len(resampled), rho), floor, rules, np.full(len(resampled), moved)
-    codes = classify_many(alphas, resampled[:, :points], resampled[:, points:], *many).code
-    return np.bincount(codes[codes >= 0], minlength=len(PATTERNS)) / len(resampled)
+    """Return the share of the resamples of each weight that give each of `PATTERNS`, (weights, 9); NaN where there are none.
+
+    `resampled` has the shape (weights, resamples, 2 K): linear, then quadratic.
+    """
+    weights, draws, points = len(resampled), resampled.shape[1], len(alphas)
+    curves = resampled.reshape(-1, 2 * points)
+    many = np.repeat(rho, draws), floor, rules, np.repeat(moved, draws)
+    codes = classify_many(alphas, curves[:, :points], curves[:, points:], *many).code.reshape(weights, draws)
+    votes = np.array([np.bincount(row[row >= 0], minlength=len(PATTERNS)) / max(draws, 1) for row in codes])
+    unknown = ~np.isfinite(resampled[:, :, :points]).all((1, 2))
+    return np.where(unknown[:, None], np.nan, votes.reshape(weights, len(PATTERNS)))
 
 
 def extrema(values: np.ndarray, tolerance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -278,18 +286,14 @@ def _hull_distance(grid: np.ndarray, curves: np.ndarray) -> np.ndarray:
     return worst
 
 
-def rounding_noise(alphas: Any, curves: np.ndarray) -> np.ndarray:
-    """Return the standard deviation of the rounding noise of each curve, from its sixth differences; NaN where they say nothing.
+def rounding_noise(probes: np.ndarray) -> float:
+    """Return the deviation of a mean's rounding noise, from losses at a few points that all but coincide; NaN without any.
 
-    The smooth part of a curve leaves almost nothing in them, while independent noise of deviation s has sqrt(924) s there; the
-    median of their sizes does not hear a few kinks. (Second differences, of the flattest third, would hear a parabola.) Needs
-    equally spaced alphas, at least 13.
+    `probes`, (curves, points): equal steps so small that the curves are straight there, and each rounds anew. Second differences
+    have sqrt(6) times the noise; curves with a kink between two points are left out. (Differences along whole curves show more than
+    noise: the kinks of ReLU and max-pooling, which are there in float64 too.)
     """
-    grid, curves = np.asarray(alphas, dtype=float), np.asarray(curves, dtype=float)
-    order = np.argsort(grid, kind="stable")
-    steps = np.diff(grid[order])
-    if len(grid) < 13 or np.ptp(steps) > 1e-6 * steps.mean():
-        return np.full(len(curves), np.nan)
     with np.errstate(invalid="ignore", over="ignore"):
-        sizes = np.abs(np.diff(curves[:, order], n=6, axis=1))
-        return np.median(sizes, axis=1) / (0.6744897501960817 * math.sqrt(924.0))
+        squares = np.mean(np.diff(probes, n=2, axis=1) ** 2, axis=1) / 6.0
+    squares = squares[np.isfinite(squares)]
+    return float(np.sqrt(squares[squares <= 4 * np.median(squares)].mean())) if len(squares) else float("nan")

@@ -199,8 +199,9 @@ class ParameterScan(Result):
         labelled = self.labelled(chosen)
         if self.resampled is None:
             return replace(labelled, votes=np.full_like(self.votes, np.nan))
-        votes = [self._votes(row, labelled.noise_floor, chosen) for row in range(len(self))]
-        return replace(labelled, votes=np.array(votes).reshape(self.votes.shape))
+        few = range(0, len(self), 16)  # at once, so that what is in between stays small
+        votes = [self._votes(slice(row, row + 16), labelled.noise_floor, chosen) for row in few]
+        return replace(labelled, votes=np.concatenate([np.zeros((0, len(PATTERNS))), *votes]))
 
     def labelled(self, rules: PatternRules) -> ParameterScan:
         """Return this measurement with the labels of its mean curves, and the shares of the resamples as they are."""
@@ -221,9 +222,9 @@ class ParameterScan(Result):
             persistence=here.persistence,
         )
 
-    def _votes(self, row: int, floor: float, rules: PatternRules) -> np.ndarray:
+    def _votes(self, rows: slice, floor: float, rules: PatternRules) -> np.ndarray:
         assert self.resampled is not None
-        return votes_of(self.resampled[row], self.alphas, self.rho[row], floor, rules, bool(self.distance[row] > 0))
+        return votes_of(self.resampled[rows], self.alphas, self.rho[rows], floor, rules, self.distance[rows] > 0)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return one row for each weight: where it is, how it moved, its labels and what they rest on."""

@@ -49,6 +49,12 @@ class PatternRules:
     confidence: float = 0.8
     false_discovery: float = 0.05
 
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
+                raise ValueError(f"rules: {entry.name} is a positive number, such as {entry.default}; received {value!r}")
+
     @classmethod
     def of(cls, rules: PatternRules | dict[str, Any] | None = None, **changed: Any) -> PatternRules:
         """Return the conventions given, some of them changed.
@@ -58,14 +64,14 @@ class PatternRules:
         ValueError
             An unknown name, or a value that is no positive number.
         """
-        values = {**asdict(cls()), **(asdict(rules) if isinstance(rules, PatternRules) else rules or {}), **changed}
+        if isinstance(rules, PatternRules) and not changed:
+            return rules
+        values = {**(asdict(rules) if isinstance(rules, PatternRules) else rules or {}), **changed}
         known = [entry.name for entry in fields(cls)]
-        for name, value in values.items():
+        for name in values:
             if name not in known:
                 raise ValueError(f"rules: conventions are {', '.join(known)}; received {name!r}")
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
-                raise ValueError(f"rules: {name} is a positive number, such as {getattr(cls(), name)}; received {value!r}")
-        return cls(**{name: float(value) for name, value in values.items()})
+        return cls(**values)
 
 
 def u(alpha: Any, rho: Any) -> Any:
@@ -173,3 +179,31 @@ def _flat(rho: float, u_star: float, rules: PatternRules) -> bool:
         return 1.0 - begins >= rules.plateau_length
     # the curve leaves the band around its end and comes back: the longer of the two parts
     return max(crossing(end - allowed) - begins, 1.0 - crossing(end - allowed, right=True)) >= rules.plateau_length
+
+
+def line_minimum(shares: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where a loss along its line is lowest, by a parabola through three neighbours; and -1 or 1 where that is an edge.
+
+    Parameters
+    ----------
+    shares : ndarray, shape (M,)
+        u of each point, in any order; not finite: no point.
+    losses : ndarray, shape (..., M)
+    """
+    keep = np.flatnonzero(np.isfinite(shares))
+    keep = keep[np.unique(shares[keep], return_index=True)[1]]
+    at, values = shares[keep], losses[..., keep]
+    if len(at) < 3:
+        return np.full(values.shape[:-1], np.nan), np.zeros(values.shape[:-1], dtype=int)
+    known = np.isfinite(values).any(-1)
+    low = np.where(np.isfinite(values), values, np.inf).argmin(-1)
+    middle = np.clip(low, 1, len(at) - 2)
+    x0, x1, x2 = at[middle - 1], at[middle], at[middle + 1]
+    y0, y1, y2 = (np.take_along_axis(values, (middle + step)[..., None], -1)[..., 0] for step in (-1, 0, 1))
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        left, right = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
+        vertex = (x0 + x1) / 2 - left * (x2 - x0) / (2 * (right - left))
+    inside = (low > 0) & (low < len(at) - 1)
+    best = np.where(inside & np.isfinite(vertex), np.clip(vertex, x0, x2), at[low])
+    edge = np.where(low == 0, -1, np.where(low == len(at) - 1, 1, 0))
+    return np.where(known, best, np.nan), np.where(known, edge, 0)
