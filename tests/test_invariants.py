@@ -209,6 +209,7 @@ CALLS = {
     "measure_surface": surface,
     "measure_surface after another": surfaces,
     "inspect": inspections,
+    "measure_parameters": lambda w: nv.measure_parameters(w.evaluator, w.run, "conv1.weight", count=3).relabelled(plateau=0.1),
     "measure_layers": lambda w: nv.measure_layers(w.evaluator, w.run, at=1).to_pandas(),
     "measure_layers of draws": lambda w: nv.measure_layers(w.evaluator, w.run, kind="rerandomise", draws=2, unit="tensor"),
     "measure_joint_reset": lambda w: nv.measure_joint_reset(w.evaluator, w.run, ["conv1", "fc2"], kind="rerandomise", draws=2),
@@ -241,6 +242,7 @@ GENERATORS = {
     "iter_surface of a layer": lambda w: nv.iter_surface(
         w.evaluator, nv.random_plane(w.states[0]), x=[1, 2], y=[0, 1], scope="fc1"
     ),
+    "iter_parameters": lambda w: nv.iter_parameters(w.evaluator, w.run, "fc1", count=2, choose="effect"),
     "iter_layers": lambda w: nv.iter_layers(w.evaluator, w.run),
     "iter_layers of draws": lambda w: nv.iter_layers(w.evaluator, w.run, kind="rerandomise", draws=2),
     "iter_layer_history": lambda w: nv.iter_layer_history(w.evaluator, w.run, unit="block"),
