@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from ..results import COLOURS, FaithfulnessReport, caption
 from ..results.faithfulness import SHORT
+from .files import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ _ORIGINS = {"initial": ("#000000", "-"), "unrelated": ("#0072B2", "--"), "noise"
 
 def faithfulness_figure(report: FaithfulnessReport) -> Figure:
     """Return the losses of the paths beside the training's, and the distances in weights, losses and predictions."""
-    figure = Figure(figsize=(13.0, 8.2), layout="constrained")
+    figure = Picture(figsize=(13.0, 8.2), layout="constrained")
     panels = figure.subplots(2, 2)
     _losses(panels[0, 0], report)
     for axes, space in zip(panels.flat[1:], ("log_loss", "weights", "kl"), strict=True):
@@ -46,7 +47,7 @@ def origins_figure(report: FaithfulnessReport) -> Figure:
     """Return the loss on straight lines to the trained weights, from the true start and from others."""
     if not report.origins:
         raise ValueError("report: it was measured with origins=(), so there are no lines to draw; measure it with the default")
-    figure = Figure(figsize=(7.4, 4.6), layout="constrained")
+    figure = Picture(figsize=(7.4, 4.6), layout="constrained")
     axes = figure.add_subplot()
     rise, low, high = report.rises()
     for o, name in enumerate(report.origins):

@@ -24,6 +24,15 @@ PICTURES = (".png", ".pdf", ".svg")
 _PLAIN = re.compile(r"[a-z0-9_.]{1,100}(\[(\d+(, \d+)*)?\])?")
 
 
+class Picture(Figure):
+    """A figure that a notebook shows, whether pyplot has been imported there or not."""
+
+    def _repr_png_(self) -> bytes:
+        content = io.BytesIO()
+        self.savefig(content, format="png", dpi=100)
+        return content.getvalue()
+
+
 def save_figure(figure: Figure, path: str | os.PathLike, *, dpi: int = 150) -> Path:
     """Write a figure to a file, whole or not at all; the ending of its name says how.
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, Stroke
@@ -20,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.interpolate import RegularGridInterpolator
 
 from ..results import COLOURS, LINES, SurfaceResult, Trajectory, caption
+from .files import Picture
 from .scale import Scale
 
 CMAP = "cividis"
@@ -70,7 +70,7 @@ class Landscape:
         tall = (_WIDTH * (height / width if self._true else 0.8)) if self.flat else 5.2
         whole, left = below + tall + 0.66, 0.8 if self.flat else 0.3
         wide = left + _WIDTH + (1.1 if self.flat else 1.2)
-        self.figure = Figure(figsize=(wide, whole))
+        self.figure = Picture(figsize=(wide, whole))
         place = (left / wide, below / whole, (_WIDTH if self.flat else wide - 2 * left) / wide, tall / whole)
         self.axes: Any = self.figure.add_axes(place, projection=None if self.flat else "3d")
         self._bar = ((left + _WIDTH + 0.15) / wide, place[1], 0.18 / wide, place[3])

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..results import COLOURS, MovementTable, PathResult, caption
+from .files import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +85,7 @@ def overview_figure(results: Sequence[PathResult]) -> Figure:
 
 def movement_figure(table: MovementTable) -> Figure:
     """Return the distance travelled by each scope as bars."""
-    figure = Figure(figsize=(7.0, 1.2 + 0.28 * len(table.scopes)), layout="constrained")
+    figure = Picture(figsize=(7.0, 1.2 + 0.28 * len(table.scopes)), layout="constrained")
     table.plot(figure.add_subplot())
     return figure
 
@@ -111,7 +112,7 @@ def _one_kind(results: Sequence[PathResult]) -> None:
 
 def _panels(results: Sequence[PathResult]) -> tuple[Figure, list[tuple[Axes, str]]]:
     quantities = ["loss", *results[0].metrics]
-    figure = Figure(figsize=(_PANEL[0] * len(quantities), _PANEL[1]), layout="constrained")
+    figure = Picture(figsize=(_PANEL[0] * len(quantities), _PANEL[1]), layout="constrained")
     return figure, list(zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True))
 
 

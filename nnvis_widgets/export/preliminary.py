@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..results import EpochStudy, SamplesNeeded, TestSizeStudy, TrainingSizeStudy
+from .files import Picture
 
 _PANEL, _LINE = (5.6, 4.2), 0.17  # inches
 _CHARACTERS = 21  # of small print, in an inch
@@ -32,7 +33,7 @@ def preliminary_figure(result: EpochStudy | TrainingSizeStudy | TestSizeStudy | 
     foot = _LINE * (len(lines) + 1)
     height = _PANEL[1] + foot
     layout = ConstrainedLayoutEngine(rect=(0, foot / height, 1, 1 - foot / height))
-    figure = Figure(figsize=(width, height), layout=layout)
+    figure = Picture(figsize=(width, height), layout=layout)
     for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
         if isinstance(result, SamplesNeeded):
             result.plot(axes)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .base import NAN, Result, caption, new_axes
+from .base import LINEAR, NAN, Result, caption, new_axes
 from .layers import COLOURS, MARKERS
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class JointReset(Result):
         names = [*self.layers, "together"]
         values = np.append(self.single, self.criticality)
         errors = np.abs(np.array([np.append(self.single_low, self.low), np.append(self.single_high, self.high)]) - values)
-        colours = ["#56B4E9"] * len(self.layers) + ["#D55E00"]
+        colours = ["0.75"] * len(self.layers) + [LINEAR]
         axes.barh(names, values, xerr=errors, color=colours, ecolor="0.2", capsize=3, height=0.6)
         axes.plot([self.sum_of_singles], ["together"], "D", color="white", markeredgecolor="black", label="sum of the single ones")
         axes.invert_yaxis()
