@@ -85,6 +85,7 @@ _HOMES = {
     "LeNet": "demo",
     "load_demo": "demo",
     "load_demo_training": "demo",
+    "ParameterExplorer": "widgets.parameter_explorer",
     "PathExplorer": "widgets.path_explorer",
     "LayerMap": "widgets.layer_map",
     "PreliminaryStudy": "widgets.preliminary_study",

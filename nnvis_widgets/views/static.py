@@ -14,6 +14,7 @@ from ..results import (
     EpochStudy,
     LayerHistory,
     LayerStudy,
+    ParameterScan,
     PathResult,
     Result,
     SamplesNeeded,
@@ -37,6 +38,9 @@ def picture(results: Mapping[str, Result]) -> bytes | None:
     layers = results.get("layers", results.get("history"))
     if isinstance(layers, (LayerStudy, LayerHistory)):
         return _layer_picture(layers)
+    scan = results.get("scan")
+    if isinstance(scan, ParameterScan):
+        return _scan_picture(scan) if len(scan) else None
     paths = {name: result for name, result in results.items() if isinstance(result, PathResult) and result.n}
     if not paths:
         return _studies_picture([result for result in results.values() if isinstance(result, STUDIES) and result.n])
@@ -81,6 +85,12 @@ def _surface_picture(surface: SurfaceResult) -> bytes:
 def _layer_picture(layers: LayerStudy | LayerHistory) -> bytes:
     figure = _figure(8.0, 1.4 + 0.3 * len(layers.layers))
     layers.plot(figure.subplots())
+    return _png(figure)
+
+
+def _scan_picture(scan: ParameterScan) -> bytes:
+    figure = _figure(8.0, 4.2)
+    scan.plot(figure.subplots())
     return _png(figure)
 
 
