@@ -81,3 +81,9 @@ def evaluator(model, walk, data):
 def unhurried(monkeypatch):
     """Partial results after each batch only, however slow the machine is; tests that want more set the heartbeat themselves."""
     monkeypatch.setattr("nnvis_widgets.core.evaluator.HEARTBEAT", float("inf"))
+
+
+@pytest.fixture
+def record_property(record_property):
+    """As pytest's own, with values that can travel from a worker of the test run: numpy's numbers cannot."""
+    return lambda name, value: record_property(name, str(value))
