@@ -121,6 +121,7 @@ class TestEpochs:
         study = nv.preliminary_epochs(simple, evaluator_of(), POOL, epochs=3, seeds=1)
         assert study.arms == ["as given"]
         assert any("schedule=" in note for note in study.notes)
+        assert any("One seed" in note for note in study.notes)
         assert not study.forced.any()
 
     def test_weights_and_order_can_be_varied_by_themselves(self):
@@ -326,6 +327,17 @@ class TestTrainingSize:
         assert np.isnan(study.mean[1]).all()
         assert "was not trained" in study.notes[-1]
         assert np.isfinite(nv.preliminary_training_size(train, evaluator_of(), POOL, steps=4, **options).mean).all()
+
+    def test_labels_may_come_in_any_form(self):
+        def bins(data):
+            known = Known(lambda epoch, n, seed, made: 1 / n)
+            nv.preliminary_training_size(known.train, evaluator_of(), data, epochs=1, sizes=[30], subsets=1, seeds=1)
+            return np.bincount(POOL[known.calls[0]["subset"]]).tolist()
+
+        x, labels = torch.zeros(120, 1), torch.as_tensor(POOL)
+        for data in (POOL, labels, (x, labels), torch.utils.data.TensorDataset(x, labels)):
+            assert bins(data) == [15, 10, 5]
+        assert sum(bins(120)) == 30
 
     def test_sizes(self):
         known = Known(lambda epoch, n, seed, made: 1 / n)

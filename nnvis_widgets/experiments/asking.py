@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from ..core.evaluator import Evaluator
 from ..core.reading import reader
@@ -128,8 +128,9 @@ def pool_of(data: Any) -> tuple[int, np.ndarray | None]:
     """Return how many training samples there are, and their class labels where they can be read."""
     if isinstance(data, numbers.Integral) and not isinstance(data, bool):
         size, labels = int(data), None
-    elif isinstance(data, np.ndarray) and data.ndim == 1:
-        size, labels = len(data), data if data.dtype.kind in "iub" else None
+    elif isinstance(data, (np.ndarray, Tensor)) and data.ndim == 1:
+        given = data if isinstance(data, np.ndarray) else data.detach().cpu().numpy()
+        size, labels = len(given), given if given.dtype.kind in "iub" else None
     else:
         _, size, labels = reader(data)
     if size < 1:

@@ -24,6 +24,7 @@ ONE_SCHEDULE = (
     "One schedule of the learning rate only: whether the curves end because the rate does cannot be told. Let train take schedule= "
     "('decayed' or 'constant')."
 )
+ONE_SEED = "One seed: the bounds are over samples alone, and say nothing of other initial weights and orders."
 _APART = 1000  # seeds of orders that are varied by themselves do not meet those of the independent trainings
 
 
@@ -138,6 +139,8 @@ def _epochs(trainings: Trainings, plans: list, arms: list[str], delta: float, co
     notes: list[str] = []
     if "schedule" not in trainings.offered:
         notes.append(ONE_SCHEDULE)
+    if sum(varies == "both" for _, varies, *_ in plans) == len(arms):
+        notes.append(ONE_SEED)
     provenance = trainings.provenance()
     for number, (arm, _, _, _, asked) in enumerate(plans):
         for curve in trainings.run(asked):

@@ -186,9 +186,9 @@ class SamplesView(_View):
 
     def __init__(self) -> None:
         self._chart = Chart("samples-needed", "difference", "samples", log_x=True, log_y=True, forms=("~g", "~s"))
-        for name, colour, dash in (("paired", SPREAD, "solid"), ("unpaired", ERROR, "dashed")):
+        for name, colour, dash, marker in (("paired", SPREAD, "solid", "circle"), ("unpaired", ERROR, "dashed", "square")):
             self._chart.line(name, colour, dash, 2.4)
-            self._chart.dots(f"{name} dot", colour, 90)
+            self._chart.dots(f"{name} dot", colour, 90, marker)
         self._chart.line("available", FAINT, "dash_dotted", 1.5)
         super().__init__(self._chart)
 

@@ -88,7 +88,8 @@ class Panel(Explorer):
         self._words = widgets.HTML().add_class("nnvis-found")
         self._offer_line = widgets.HTML().add_class("nnvis-small").add_class("nnvis-offer")
         right = [self._button, self._quantities]
-        top = widgets.Box([*right, *self._styles(), self.status], layout=widgets.Layout(flex_flow="row wrap", align_items="center"))
+        row = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="0 10px")
+        top = widgets.Box([*right, *self._styles(), self.status], layout=row)
         panel = settings_panel([title(self._heading), *self._locked, self._offer_line]) if source is not None else None
         self.children = [beside(panel, [top, self._view, self._words, self.status.error])]
         self._button.layout.display = None if source is not None else "none"
