@@ -125,6 +125,8 @@ class LayerChart(widgets.Box):
         """Draw a scene; only what differs reaches the browser."""
         count = len(scene.rows) + (scene.together is not None)
         _say(self.names, names(scene.rows, scene.picked, scene.together))
+        wide = any(row.strip.size or row.spark.size for row in scene.rows)
+        (self.add_class if wide else self.remove_class)("nnvis-wide")  # from which room on the table stands below
         _say(self.cells, cells(scene.rows, scene.picked, scene.together, scene.quantity))
         height = f"{max(count, 1) * ROW + _MARGIN['top'] + _MARGIN['bottom']}px"
         if self.figure.layout.height != height:

@@ -63,12 +63,16 @@ _STYLE = """
 .nnvis .nnvis-cells { border-spacing: 0; font-size: 12px; font-variant-numeric: tabular-nums; line-height: 1; }
 .nnvis .nnvis-cells th, .nnvis .nnvis-cells td { padding: 0 8px; text-align: right; white-space: nowrap; font-weight: normal; }
 .nnvis .nnvis-cells thead th { color: var(--jp-content-font-color2); vertical-align: bottom; padding-bottom: 5px; }
-.nnvis .nnvis-cells .nnvis-name { display: none; text-align: left; }
+.nnvis .nnvis-cells .nnvis-name { display: none; text-align: left; max-width: 130px; overflow: hidden; text-overflow: ellipsis; }
 .nnvis .nnvis-cells td:first-of-type, .nnvis .nnvis-cells th:nth-child(2) { text-align: left; }
 .nnvis .nnvis-cells svg { vertical-align: middle; }
-@container (max-width: 760px) {
+@container (max-width: 640px) {
   .nnvis .nnvis-rows { flex-wrap: wrap; }
-  .nnvis .nnvis-cells .nnvis-name { display: table-cell; max-width: 130px; overflow: hidden; text-overflow: ellipsis; }
+  .nnvis .nnvis-cells .nnvis-name { display: table-cell; }
+}
+@container (max-width: 800px) {
+  .nnvis .nnvis-wide { flex-wrap: wrap; }
+  .nnvis .nnvis-wide .nnvis-cells .nnvis-name { display: table-cell; }
   .nnvis .nnvis-cells th, .nnvis .nnvis-cells td { padding: 0 6px; }
 }
 .nnvis a.nnvis-link { color: var(--jp-content-link-color, #0072B2); text-decoration: underline; }
