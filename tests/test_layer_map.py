@@ -281,6 +281,20 @@ class TestHands:
         explorer.explore("one.bias")
         explorer.close()
 
+    def test_on_a_workbench_a_row_chooses_the_weights_that_it_stands_for(self, trained):
+        model, data, run = trained
+        bench = nv.Workbench(nv.Evaluator(model, data, device="cpu"), run, tab="Layers")
+        layers = next(one for one in bench.explorers.values() if isinstance(one, nv.LayerMap))
+        layers.compute()
+        layers.part = "weights"
+        layers.selected = "one"
+        assert bench.scope == "one.weight"
+        bench.scope = ("three.weight", (0, 1))
+        assert layers.selected == "three"
+        layers._clicked(1, False)
+        assert (bench.scope, bench.tab) == ("two.weight", "Paths")
+        bench.close()
+
     def test_keys(self, explorer):
         explorer.compute()
         for key, chosen in [("ArrowDown", "one"), ("ArrowDown", "two"), ("End", "three"), ("ArrowDown", "three"), ("Home", "one")]:
@@ -407,6 +421,11 @@ class TestNormalised:
         drawn_x = dict(zip(explorer.chart.others.names, explorer.chart.others.x, strict=True))
         other = next(values for values in study.policies.values() if not np.array_equal(values, study.criticality, equal_nan=True))
         assert drawn_x == {name: pytest.approx(value) for name, value in zip(study.layers, other, strict=True)}
+        explorer.results["layers"] = replace(study, policies={"recalibrate": study.criticality, "final": np.full(3, 0.9)})
+        explorer.margin = 0.02
+        unharmed = [name for name, label in zip(study.layers, study.label, strict=True) if label != "critical"]
+        assert unharmed
+        assert f"no longer fit what is reset: {unharmed[0]}" in explorer.state_line.value
         explorer.batchnorm = "batch"
         assert "batch" in explorer.state_line.value
         explorer.close()

@@ -5,12 +5,13 @@ May import: core, experiments, results, jobs, numpy; no widgets. It is what is l
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core.evaluator import Evaluator
-from ..core.scope import Scope
+from ..core.scope import Scope, ScopeError
 from ..core.states import Layout
 from ..core.units import units_of
 from ..experiments.joint_reset import iter_joint_reset
@@ -100,8 +101,10 @@ class LayerWork:
     def scope(self, name: str, unit: str, part: str) -> str | tuple[str, ...]:
         """Return what the weights of a row are called in the other explorers."""
         tensors = tuple(self._scopes(unit, part)[name].tensors)
-        if unit == "module" and part == "all":
-            return name
+        for called in (name, f"{name}.*"):
+            with contextlib.suppress(ScopeError):
+                if set(Scope.parse(called, self.layout).tensors) == set(tensors):
+                    return called
         return tensors[0] if len(tensors) == 1 else tensors
 
     def _scopes(self, unit: str, part: str) -> dict[str, Scope]:

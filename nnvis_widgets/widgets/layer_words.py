@@ -44,7 +44,7 @@ def legend(explorer: LayerMap) -> str:
         items += [f"{icon('not moved')} did not move"] * ("not moved" in labels)
         items += [f"{icon('undefined')} undefined"] * ("undefined" in labels and study.fraction == 1)
         others = [name for name in study.policies if name != policy_in_force(study)]
-        items += [f"◯ BatchNorm: {html.escape(', '.join(others))}"] * bool(others)
+        items += [f"◯ BatchNorm: {html.escape(', '.join(others))}"] * bool(others and explorer.metric == "criticality")
         items += ["• one draw"] * (study.kind == "rerandomise")
         if len(explorer.joint) > 1 and explorer.metric == "criticality":
             items.append(
@@ -92,10 +92,26 @@ def notes(explorer: LayerMap, shown: LayerStudy | LayerHistory) -> list[str]:
         return found
     if shown.kind == "reinit" and shown.at == 0 and shown.epoch > 0:
         found.append(f"no initial weights were recorded: the first checkpoint is of epoch {shown.epoch:g}")
+    found += _stale_statistics(shown)
     silent = [text for number in range(len(shown.layers)) if (text := note(shown, number))]
     found += [f"grey: {html.escape(text)}" for text in silent[:4]]
     found += [f"and {len(silent) - 4} more"] * (len(silent) > 4)
     return found
+
+
+def _stale_statistics(study: LayerStudy) -> list[str]:
+    """Return which layers seem critical only because the BatchNorm statistics behind them belong to other weights."""
+    final, labels = study.policies.get("final"), study.label
+    if final is None or policy_in_force(study) == "final":
+        return []
+    only = [
+        name for name, value, label in zip(study.layers, final, labels, strict=True)
+        if value > study.critical_above and label in ("ambient", "intermediate")
+    ]  # fmt: skip
+    if not only:
+        return []
+    names = html.escape(", ".join(only[:5])) + (f" and {len(only) - 5} more" if len(only) > 5 else "")
+    return [f"◯ beyond {study.critical_above:g}, the statistics of the trained model no longer fit what is reset: {names}"]
 
 
 def readout(explorer: LayerMap) -> str:

@@ -48,11 +48,16 @@ def _layer_row(explorer: Any, scope: Any, selection: Any) -> Any:
     rows = explorer.layers
     if scope is None or not rows:
         return None
-    if scope in rows:
+    if isinstance(scope, str) and scope in rows:
         return scope
     wanted = set(Scope.parse(scope, selection.layout).tensors)
-    holding = [row for row in rows if wanted <= set(Scope.parse(row, selection.layout).tensors)]
+    holding = [row for row in rows if wanted <= set(Scope.parse(_row_scope(explorer, row, selection), selection.layout).tensors)]
     return holding[0] if holding else SKIP
+
+
+def _row_scope(explorer: Any, row: str | None, _selection: Any) -> Any:
+    """The weights of a row of a layer map: a block, or the biases of a layer alone, are not called what their row is."""
+    return SKIP if row is None else explorer.study.scope(row, explorer.unit, explorer.part)
 
 
 def _between(explorer: Any, value: int, _selection: Any) -> Any:
@@ -125,7 +130,7 @@ SHARED: Mapping[str, tuple[Shared, ...]] = {
     "LayerMap": (
         Shared("split", "split"),
         Shared("start", "at", into=_reset_to, out=_from_reset),
-        Shared("scope", "selected", into=_layer_row, out=_unless_nothing),
+        Shared("scope", "selected", into=_layer_row, out=_row_scope),
     ),
     "ParameterExplorer": (
         *_CHECKPOINTS,
