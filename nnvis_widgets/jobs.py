@@ -141,7 +141,7 @@ class Worker:
         """Return when the thread is at rest; an error in a job has been handed to its `on_error`."""
         while self.active:
             assert self._task is not None
-            await asyncio.wait([self._task])
+            await _ended(self._task)
 
     def close(self) -> None:
         """Cancel the work and let the thread end."""
@@ -153,7 +153,7 @@ class Worker:
     async def _drive(self, job: Job, before: asyncio.Task | None) -> None:
         loop = asyncio.get_running_loop()
         if before is not None and not before.done():
-            await asyncio.wait([before])  # its last step ends first: one worker, never two
+            await _ended(before)  # its last step ends first: one worker, never two
         if job.state != "running":
             return
         self._pool = self._pool or ThreadPoolExecutor(1, thread_name_prefix="nnvis")
@@ -217,6 +217,17 @@ class Worker:
         if job.state == "running":
             job.state = "cancelled"
             job.on_cancel()
+
+
+async def _ended(task: asyncio.Task) -> None:
+    """Return when a task has ended, also one of another thread's loop: JupyterLab may hand clicks to a subshell with its own.
+
+    A task that ends does not wake the loop of another thread, so that one has to look.
+    """
+    if task.get_loop() is asyncio.get_running_loop():
+        await asyncio.wait([task])
+    while not task.done():
+        await asyncio.sleep(0.02)
 
 
 class Debounce:

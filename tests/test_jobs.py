@@ -123,6 +123,35 @@ def test_the_latest_job_wins_and_nothing_more_of_the_older_is_delivered():
     assert job.state == "done"
 
 
+def test_a_cell_and_a_click_come_from_two_threads_with_a_loop_each():
+    """The loop of the cell ends the older job, and does not wake the loop of the click, where nothing else happens."""
+    worker, older, newer, begun = Worker(), Seen(), Seen(), threading.Event()
+
+    def slow():
+        begun.set()
+        time.sleep(0.3)
+        yield "old"
+        yield "older"
+
+    async def cell():
+        worker.submit(older.job(slow))
+        await asyncio.sleep(1.0)  # a kernel's loop does not end with the cell
+
+    async def click():
+        worker.submit(newer.job(lambda: iter(["new"])))
+        await worker.wait()
+
+    threads = [threading.Thread(target=asyncio.run, args=(act(),), daemon=True) for act in (cell, click)]
+    threads[0].start()
+    begun.wait()
+    threads[1].start()
+    threads[1].join(10)
+    assert not threads[1].is_alive()
+    assert (older.done, newer.done) == ([], ["new"])
+    threads[0].join()
+    worker.close()
+
+
 def test_cancel_stops_at_the_next_step_and_delivers_what_was_measured_last():
     closed = threading.Event()
 
