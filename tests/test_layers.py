@@ -357,7 +357,7 @@ class TestScale:
         rng = np.random.default_rng(0)
         shares = np.array([0.03, 0.2, 0.6])
         truth = (shares * 0.9 - 0.1 * 0.02) / (0.9 - 0.3)
-        covered, cases, n = 0, 120, 400
+        covered, cases, n = 0, 100, 400
         for _ in range(cases):
             right, flat = rng.random(n) < 0.9, rng.random(n) < 0.3
             lost = rng.random((3, n)) < shares[:, None]

@@ -16,7 +16,7 @@ from ..core.resampling import DRAWS, Band, normal_critical, paired_shares, rank_
 from ..core.tally import Sweep
 from .shared import sample_values
 
-PREVIEW = 200  # resamples for a partial result
+PREVIEW = 100  # resamples for a partial result
 
 
 @dataclass(frozen=True, eq=False)
