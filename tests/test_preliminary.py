@@ -421,6 +421,10 @@ class TestFolder:
         assert trained(self.counting(), settings={"lr": 0.1}) == 1
         assert trained(self.counting(), evaluator=evaluator_of(noise=0.2)) == 1
         assert trained(self.counting(), evaluator=evaluator_of(noise=0.1, n=79)) == 1
+        for factor in (1, 2):  # functions of one name
+            scaled = evaluator_of(noise=0.1, loss=lambda output, target: factor * (output - target) ** 2)
+            assert trained(self.counting(), evaluator=scaled) == 1
+            assert trained(self.counting(), evaluator=scaled) == 0
         assert trained(self.counting()) == 0
 
     def test_a_damaged_file_is_made_anew(self, tmp_path):

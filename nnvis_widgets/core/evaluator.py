@@ -175,6 +175,11 @@ class Evaluator:
         """Names of what is measured: "loss" and the metrics."""
         return self._scorer.names
 
+    @property
+    def functions(self) -> dict[str, Any]:
+        """What turns a model and a batch into values: the forward function, the loss and the metrics, by name."""
+        return {"forward": self._replica.forward, **self._scorer.functions}
+
     def policy(self, scope: Scope | None = None, batchnorm: str | None = None) -> str:
         """Return the BatchNorm policy in force for a scope, or what another is there: "auto" decided; "none" without statistics."""
         return self._batchnorm.resolve(scope, batchnorm)

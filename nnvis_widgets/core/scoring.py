@@ -57,6 +57,11 @@ class Scorer:
         # the default loss of a label that the model has no output for
         self._classes = output.shape[1] if loss is None else None
 
+    @property
+    def functions(self) -> dict[str, Score]:
+        """The loss and the metrics, by name."""
+        return {"loss": self._loss, **self.metrics}
+
     def __call__(self, output: Any, target: Any, n: int) -> list[Tensor]:
         """Return the loss and the metrics, each of shape (n,) or scalar."""
         scores = zip(self.names, (self._loss, *self.metrics.values()), strict=True)

@@ -133,7 +133,8 @@ class Trainings:
         elif self._folder is not None:
             if self._folder.exists() and not self._folder.is_dir():
                 raise ValueError(f"folder: where finished trainings are kept, received the file {self._folder}")
-            self._about = {"train": _identified(train, settings), "version": __version__, "judged": self.judged}
+            identity = _identified(train, self.evaluators, settings)
+            self._about = {"train": identity, "version": __version__, "judged": self.judged}
         elif settings is not None:
             raise ValueError("settings: only with folder=; they say which of the trainings that it keeps are the same")
 
@@ -231,17 +232,20 @@ class Trainings:
         return hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=12).hexdigest(), about
 
 
-def _identified(train: Train, settings: Mapping[str, Any] | None) -> list[str]:
+def _identified(train: Train, evaluators: Mapping[str, Evaluator], settings: Mapping[str, Any] | None) -> list[str]:
     code, unreadable = fingerprint(train)
-    if unreadable and settings is None:
+    # of the evaluators' models the code: their weights are those that the training yields
+    measured = {name: [part.functions, type(part.model), repr(part.model)] for name, part in evaluators.items()}
+    measuring, more = fingerprint(measured)
+    if (unreadable or more) and settings is None:
         raise ValueError(
-            f"folder: a kept training is taken only for the same one, and what {', '.join(unreadable[:3])} holds cannot be told. "
-            "Name all that the training depends on, such as settings={'lr': 0.1, 'data': 'v2'}, or leave folder= out"
+            f"folder: a kept training is taken only for the same one, and what {', '.join([*unreadable, *more][:3])} holds cannot "
+            "be told. Name all that the training depends on, such as settings={'lr': 0.1, 'data': 'v2'}, or leave folder= out"
         )
     told, opaque = fingerprint(dict(settings or {}))
     if opaque:
         raise ValueError(f"settings: numbers, strings, arrays and lists of these; {', '.join(opaque[:3])} cannot be told apart")
-    return [code, told]
+    return [code, measuring, told]
 
 
 def _alike(single: np.ndarray, mean: float) -> bool:

@@ -1,6 +1,6 @@
 """Before an experiment: how many epochs, training samples, test samples, and samples for a difference, in tabs.
 
-May import: results, views, ipywidgets, widgets.preliminary_tabs.
+May import: results, views, ipywidgets, and the panels.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from ..views.theme import style_sheet
 from .assist import Assist
 from .base import parts_of
 from .parts import Files
+from .preliminary_measured import SamplesPanel, TestSizePanel
 from .preliminary_panels import Panel, Source
-from .preliminary_tabs import PANELS
+from .preliminary_trained import EpochsPanel, TrainingSizePanel
 from .status import Status
 
+PANELS: dict[str, type[Panel]] = {panel.NAME: panel for panel in (EpochsPanel, TrainingSizePanel, TestSizePanel, SamplesPanel)}
 TITLES = {"epochs": "Epochs", "training size": "Training size", "test size": "Test size", "samples": "How many samples?"}
 NO_TRAIN = (
     "This needs your training as a function, to call it with several seeds and subsets:<br><code>nv.PreliminaryStudy(evaluator, "
