@@ -88,6 +88,9 @@ class TestLabels:
         assert study().notes == ["one training run: another seed may give other labels"]
         assert "has not learnt" in study(learned=False).notes[0]
         assert "constant answer" in study(chance=np.nan).notes[0]
+        assert (
+            study(policies={"recalibrate": DROP, "final": DROP * np.nan}).notes[0].startswith("with BatchNorm 'final' the trained")
+        )
 
 
 class TestHistory:

@@ -175,6 +175,12 @@ class LayerStudy(Result):
             )
         elif not np.isfinite(self.chance):
             found.append(f"what a constant answer would achieve is unknown, so there is only the rise of the {self.metric}")
+        if self.fraction == 1.0 and np.isfinite(self.criticality).any():
+            found += [
+                f"with BatchNorm {policy!r} the trained model is not better than chance, so there is no criticality"
+                for policy, values in self.policies.items()
+                if not np.isfinite(values).any()
+            ]
         critical = float(self.provenance.get("critical", NAN))
         needed = critical**2 * (1 - self.margin) / self.margin if self.margin > 0 else np.inf
         if self.metric == "accuracy" and self.n < needed:
