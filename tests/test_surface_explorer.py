@@ -342,6 +342,13 @@ def test_the_epoch_slider_follows_the_trait_and_moves_it(explorer):
     assert explorer.controls.epoch.value == 1
 
 
+def test_both_views_share_a_row_that_is_wide_enough(explorer):
+    flat, facts = explorer.pictures.flat, explorer.pictures.solid.facts
+    for row, solid, room in ((1103, True, 655), (1103, False, 1103), (800, True, 800)):
+        facts.row, explorer.solid = row, solid
+        assert flat.room == room
+
+
 def test_where_the_browser_cannot_draw_in_3d_the_flat_view_stands_alone_and_says_why(trained):
     model, data, runs = trained
     explorer = nv.SurfaceExplorer(nv.Evaluator(model, data, batch_size=20), runs, resolution=9)

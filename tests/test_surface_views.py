@@ -370,6 +370,7 @@ class TestVariance:
         assert view._bars.y == pytest.approx(np.stack([run, walk[:3]]))
         assert "90% in two components" in view._words.value
         assert "75%" in view._words.value
+        assert view._axis.tick_values == pytest.approx([0, 0.2, 0.4, 0.6])
 
 
 class TestSlices:

@@ -32,7 +32,7 @@ class ConfusionView(widgets.VBox):
         self._raster = Raster(scales, pixelated=True)
         words = {"x": np.zeros(1), "y": np.zeros(1), "text": [""], "scales": scales, "visible": False, "align": "middle"}
         # one mark for each of two inks: a label has one colour
-        self._counts = {ink: bq.Label(colors=[ink], default_size=11, y_offset=4, **words) for ink in ("#FFFFFF", "#000000")}
+        self._counts = {ink: bq.Label(colors=[ink], default_size=11, **words) for ink in ("#FFFFFF", "#000000")}
         self._frame = bq.Scatter(x=np.zeros(1), y=np.zeros(1), scales=scales, marker="square", fill=False, colors=["#D55E00"],
                                  stroke_width=3, default_size=200, visible=False)  # fmt: skip
         mouse = MouseInteraction(x_scale=self._x, y_scale=self._y, events=["click"], cursor="pointer")

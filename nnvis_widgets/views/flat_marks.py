@@ -49,10 +49,10 @@ class FlatMarks:
             x=NOTHING, y=NOTHING, **{**dots, "scales": {**scales, "size": size}}, size=NOTHING, default_size=64, stroke_width=1.2
         )
         self._starts = bq.Scatter(x=NOTHING, y=NOTHING, **dots, default_size=150, stroke_width=2.5)
-        self._ends = text(default_size=26, y_offset=9)
+        self._ends = text(default_size=26)
         self._along = bq.Scatter(x=NOTHING, y=NOTHING, **{**dots, "marker": "diamond"}, default_size=130, stroke_width=1.5)
         self._places = bq.Scatter(x=NOTHING, y=NOTHING, **dots, colors=[_PAPER], default_size=300, stroke_width=2)
-        self._letters = text(default_size=13, y_offset=5, colors=[_HALO])
+        self._letters = text(default_size=13, colors=[_HALO])
 
     def all(self) -> list[bq.Mark]:
         """Return every mark, in the order of drawing."""

@@ -67,7 +67,9 @@ def cards(samples: Sequence[Card], title: str) -> str:
     """Return cards as HTML; those that are predicted differently than by the trained model have a coloured frame."""
     return (
         f'<div class="nnvis-small">{escape(title)}</div>'
-        f'<div style="display:flex;flex-wrap:wrap;gap:6px;margin-top:4px">{"".join(map(_card, samples))}</div>'
+        '<div style="display:grid;grid-template-columns:repeat(auto-fill,minmax(156px,1fr));gap:6px;margin-top:4px;'
+        'max-width:720px">'
+        f"{''.join(map(_card, samples))}</div>"
     )
 
 

@@ -9,6 +9,7 @@ import bqplot as bq
 import ipywidgets as widgets
 import numpy as np
 
+from .plot import round_numbers
 from .theme import INK, SERIES, swatch
 
 _MOST = 8
@@ -21,11 +22,9 @@ class VarianceView(widgets.VBox):
         x, self._y = bq.OrdinalScale(), bq.LinearScale(min=0.0, max=1.0)
         self._bars = bq.Bars(x=[1], y=np.zeros((2, 1)), scales={"x": x, "y": self._y}, type="grouped",
                              colors=[SERIES[0], "#8A8A8A"], padding=0.25)  # fmt: skip
-        axes = [
-            bq.Axis(scale=x, label="principal component", grid_lines="none", label_color=INK, label_offset="30px"),
-            bq.Axis(scale=self._y, orientation="vertical", tick_format=".0%", num_ticks=5, grid_lines="none",
-                    label="share of the variance", label_color=INK, label_offset="44px"),
-        ]  # fmt: skip
+        self._axis = bq.Axis(scale=self._y, orientation="vertical", tick_format=".0%", grid_lines="none",
+                             label="share of the variance", label_color=INK, label_offset="44px")  # fmt: skip
+        axes = [bq.Axis(scale=x, label="principal component", grid_lines="none", label_color=INK, label_offset="30px"), self._axis]
         self.figure = bq.Figure(
             marks=[self._bars],
             axes=axes,
@@ -45,6 +44,7 @@ class VarianceView(widgets.VBox):
             self._bars.x = [str(number + 1) for number in range(count)]
             self._bars.y = np.nan_to_num(shares)
         self._y.max = float(min(1.0, 1.1 * shares.max()))
+        self._axis.tick_values = round_numbers(0.0, self._y.max, 5)
         two, walk = shares[0, :2].sum(), shares[1, :2].sum()
         self._words.value = (
             f"{swatch(SERIES[0])}this run, {two:.0%} in two components &nbsp; {swatch('#8A8A8A')}a long random walk, {walk:.0%}: "

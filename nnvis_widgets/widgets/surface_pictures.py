@@ -20,6 +20,7 @@ from ..views.surface_scene import SurfaceScene
 
 _NO_WEBGL = "This browser shows no WebGL: the flat view stands alone."
 _PREPARING = "preparing the 3-D view ..."
+_SOLID, _ROW = 448, 960  # pixels: what the solid view needs beside the flat one, and from which width both share a row
 
 
 class SurfacePictures(widgets.Box):
@@ -85,16 +86,20 @@ class SurfacePictures(widgets.Box):
             self._scene = replace(self._scene, along=along)
             self.flat.show(self._scene)
 
-    def _fit(self, change: Any) -> None:
-        self.flat.room = change.new
-        if self._scene is not None:
-            self.flat.show(self._scene)
+    def _fit(self, *_: Any) -> None:
+        row = self.solid.facts.row
+        room = row - _SOLID if self.has_solid and row >= _ROW else row
+        if room != self.flat.room:
+            self.flat.room = room
+            if self._scene is not None:
+                self.flat.show(self._scene)
 
     def want_solid(self, wanted: bool) -> None:
         """Show the solid view, or not."""
         self._wanted = wanted
         # where the browser has not said yet what it can, the widget that asks it is in there
         self.solid.layout.display = self.solid.player.layout.display = None if self.has_solid else "none"
+        self._fit()
         self._show_solid()
 
     def _show_solid(self) -> None:

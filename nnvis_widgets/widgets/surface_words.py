@@ -25,6 +25,7 @@ NAMES = {
     "hessian": "The eigenvectors of the largest and the smallest eigenvalue of the Hessian at the trained model.",
     "runs": "Through the ends of two runs and the start of the first.",
 }
+_SHOWN = {"three points": "three-point", "pca": "PCA", "hessian": "Hessian"}
 FAR = 0.3  # share of a checkpoint's distance outside the plane from which a warning is worth a line
 
 
@@ -35,7 +36,7 @@ def heading(explorer: SurfaceExplorer) -> str:
         return ""
     about = surface.plane
     kind = str(about.get("kind", ""))
-    parts = [f"<b>{html.escape(kind.replace('three points', 'three-point'))} plane</b>"]
+    parts = [f"<b>{html.escape(_SHOWN.get(kind, kind))} plane</b>"]
     if "seed" in about and kind == "random":
         scaled = f"{about['normalize']}-normalised" if about.get("normalize") else "not normalised"
         parts.append(f"seed {about['seed']}, {scaled}" + (", biases stay" if about.get("ignore_1d") else ""))
@@ -126,12 +127,12 @@ def axis_labels(plane: Plane | None, surface: SurfaceResult) -> tuple[str, str]:
         return "from end to start (Euclidean distance)", "towards mid (Euclidean distance)"
     if kind == "pca":
         shares = surface.plane.get("explained") or [float("nan")] * 2
-        return tuple(f"principal component {n + 1}, {share:.0%} (Euclidean distance)" for n, share in enumerate(shares))  # type: ignore[return-value]
+        return tuple(f"principal component {n + 1}, {share:.0%} (distance)" for n, share in enumerate(shares))  # type: ignore[return-value]
     if kind == "hessian":
         values = surface.plane.get("eigenvalues") or [float("nan")] * 2
         return f"eigenvector of {values[0]:.3g} (Euclidean distance)", f"eigenvector of {values[1]:.3g} (Euclidean distance)"
     if kind == "random" and surface.plane.get("normalize"):
-        return "random direction 1 (1 = length of the weights)", "random direction 2 (1 = length of the weights)"
+        return "direction 1 (1 = length of the weights)", "direction 2 (1 = length of the weights)"
     unit = (
         "Euclidean distance" if all(abs(length - 1) < 1e-6 for length in lengths) else f"1 = {lengths[0]:.3g} and {lengths[1]:.3g}"
     )

@@ -136,6 +136,10 @@ def test_a_click_asks_the_model_there(surface, demo, plane):
     assert (shown_x, shown_y) == pytest.approx((x, y), abs=0.05)
     assert (loss, accuracy) == pytest.approx(plain_answer(demo, plane, shown_x, shown_y), rel=2e-3)
     assert surface.root.locator(".nnvis-cards img").count() == 12
+    for mark, place in (("A", (x, y)), ("★", (0.0, 0.0))):
+        box = surface.part("contour").locator("svg text", has_text=re.compile(f"^{mark}$")).bounding_box()
+        middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        assert middle == pytest.approx(surface.pixel(*place), abs=3), mark
     surface.click("clear")
     surface.until(lambda: "Click the picture" in surface.text("inspector .nnvis-read"), "nothing marked")
 
