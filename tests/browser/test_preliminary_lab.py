@@ -27,7 +27,7 @@ class Line(nn.Module):
         return x @ self.w
 
 DATA = made(160, 0)
-PAUSE = 0.04
+PAUSE = 0.6
 
 def train(*, subset, epochs, seed, schedule="decayed"):
     model, generator = Line(), torch.Generator().manual_seed(seed)
@@ -114,6 +114,7 @@ def test_a_study_from_the_first_epoch_to_the_number_of_samples(study):
     study.until(lambda: study.working and max(study.lines("epoch-curves", 1), default=0) > 0, "a curve that grows")
     study.part("cancel").click()
     study.until(lambda: not study.working and "cancelled" in study.said("progress-text"), "a study that was stopped")
+    study.lab.python("PAUSE = 0")
     study.part("start").click()
     study.until(lambda: not study.working and study.lines("epoch-curves", 2.8) == [7, 7], "two mean curves of 7 epochs")
     assert study.ticks("epoch-curves", 0) == [2, 4, 6]
@@ -129,7 +130,7 @@ def test_a_study_from_the_first_epoch_to_the_number_of_samples(study):
     study.tab("Training size")
     study.part("start").wait_for()
     study.lab.python(
-        "PAUSE = 0\np = study.panel('training size')\nwith p.together():\n    p.epochs, p.halvings, p.subsets, p.seeds = 3, 3, 2, 2"
+        "p = study.panel('training size')\nwith p.together():\n    p.epochs, p.halvings, p.subsets, p.seeds = 3, 3, 2, 2"
     )
     study.until(lambda: "14 trainings on 20, 40, 80, 160 samples" in study.text("offer"), "what is asked for")
     study.part("start").click()
