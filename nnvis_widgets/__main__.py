@@ -1,4 +1,4 @@
-"""The command line: ``python -m nnvis_widgets run | surface | faithfulness | layers | preliminary | notebook``.
+"""The command line: ``python -m nnvis_widgets run | surface | faithfulness | layers | parameters | preliminary | notebook``.
 
 Exit codes: 0 done, 1 the work failed, 2 refused before it started, 130 interrupted.
 """
@@ -32,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             from .cli.faithfulness import faithfulness as command
         elif options.command == "surface":
             from .cli.surface import surface as command
+        elif options.command == "parameters":
+            from .cli.parameters import parameters as command
         elif options.command == "layers":
             from .cli.layers import layers as command
         else:

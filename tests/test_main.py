@@ -193,6 +193,8 @@ class TestRun:
         assert {"layer-overview-linear.png", "layer-overview-quadratic.png", "layer-overview-movement.png"} <= files()
         assert set(table("movement.csv")["scopes"]) >= {"model", "still", "first.weight", "first.bias", "Last.bias"}
         assert {"layers-reinit.png", "layers-rerandomise.csv", "layers-history.png", "layers-summary.csv"} <= files()
+        assert {"parameters-model-curves.png", "parameters-model-phases.png", "parameters-summary.csv"} <= files()
+        assert len(nv.load("out/parameters-model.safetensors")) == 32
 
     @pytest.mark.slow
     def test_weights_1_11_and_11_1_are_two_files_with_two_curves(self, here):
@@ -283,6 +285,36 @@ class TestLayers:
         assert main(layers("--kind", "rerandomise", out="new")) == 2
         assert "argument --kind: 'rerandomise' cannot draw 'first' anew: a Linear has no" in capsys.readouterr().err
         assert not Path("new").exists()
+
+
+def weights(*more: str, out: str = "out", source: str = "model_and_data") -> list[str]:
+    return ["parameters", "--run", "run", "--source", f"subject:{source}", "--out", out, "--quiet", *more]
+
+
+class TestParameters:
+    def test_scans_of_layers_with_tables_figures_and_a_summary(self, here, capsys):
+        assert (
+            main(weights("--layer", "first", "--layer", "Last.weight", "--count", "3", "--mid", "2", "--formats", "csv", "png"))
+            == 0
+        )
+        stems = [f"parameters-{name}" for name in ("first", "Last.weight")]
+        endings = (".safetensors", ".csv", "-curves.csv", "-curves.png", "-phases.png")
+        assert files() == {f"{stem}{ending}" for stem in stems for ending in endings} | {"summary.csv"}
+        assert capsys.readouterr() == ("", "")
+        summary = table("summary.csv")
+        assert list(summary["scope"]) == ["first", "still.bias"]
+        evaluator, run = nv.Evaluator(*importlib.import_module("subject").model_and_data(), device="cpu"), nv.Run.open("run")
+        expected = nv.measure_parameters(evaluator, run, "first", count=3, mid=2)
+        np.testing.assert_array_equal(nv.load("out/parameters-first.safetensors").quadratic, expected.quadratic)
+        assert list(table("parameters-first.csv")["pattern"]) == expected.pattern
+        assert len(table("parameters-first-curves.csv")) == 3 * 41
+
+    def test_options_reach_the_measurement(self, here):
+        more = ["--choose", "random", "--choice-seed", "4", "--count", "2", "--samples", "17", "--layer", "all"]
+        assert main(weights(*more, "--formats", "csv")) == 0
+        saved = nv.load(Path("out", table("summary.csv")["file"][2]))
+        assert (saved.choose, saved.n, len(saved), saved.provenance["selection"]["seed"]) == ("random", 17, 2, 4)
+        assert table("summary.csv")["not_moved"].tolist() == [0, 2, 0]
 
 
 class TestSurface:
@@ -430,6 +462,11 @@ REFUSED = {
     "layers: unknown joint": (layers("--joint", "frist", out="new"), ["--joint", "'first'"]),
     "layers: demo at": (["layers", "--demo", "digits", "--epochs", "2", "--at", "3", "--out", "new"], ["--at", "from 0 to 2", "3"]),
     "layers: demo joint": (["layers", "--demo", "digits", "--joint", "fc4", "--out", "new"], ["--joint", "'fc3'"]),
+    "parameters: unknown layer": (weights("--layer", "frist", out="new"), ["--layer", "'frist'", "'first'"]),
+    "parameters: count 0": (weights("--count", "0", out="new"), ["--count", "at least 1", "'0'"]),
+    "parameters: mid": (weights("--mid", "3", out="new"), ["--mid", "from 1 to 2", "'3'"]),
+    "parameters: unknown choice": (weights("--choose", "largest", out="new"), ["--choose", "'largest'", "distance"]),
+    "parameters: demo layer": (["parameters", "--demo", "digits", "--layer", "fc9", "--out", "new"], ["--layer", "'fc1'"]),
     "surface: unknown plane": (planes("--plane", "tsne", out="new"), ["--plane", "'tsne'", "three-point"]),
     "surface: resolution 2": (planes("--resolution", "2", out="new"), ["--resolution", "at least 3", "'2'"]),
     "surface: span 0": (planes("--span", "0", out="new"), ["--span", "positive", "'0'"]),

@@ -16,6 +16,7 @@ FORMATS = ("csv", "png", "pdf")
 PLANES = ("random", "pca", "three-point", "hessian")
 NORMALIZATIONS = ("filter", "layer", "none")
 FILMS = ("gif", "mp4")
+CHOICES = ("distance", "effect", "random")
 PRELIMINARY = ("epochs", "training-size", "test-size")
 LAYER_KINDS = ("reinit", "rerandomise", "history")
 UNITS = ("module", "block", "tensor")
@@ -73,6 +74,16 @@ examples:
   python -m nnvis_widgets layers --run runs/resnet --source mymodule:model_and_data --unit block --joint fc layer4.1 --out results
 """
 
+_PARAMETERS = """\
+Measure the linear and the quadratic path of many single weights of a training run, and tell the pattern that each pair makes.
+Writes results, tables and figures: small multiples by pattern, and the phase diagram."""
+_PARAMETERS_EXAMPLES = """\
+examples:
+  python -m nnvis_widgets parameters --demo digits --layer fc1 --count 32 --out results
+  python -m nnvis_widgets parameters --demo mnist --root ../data --choose effect --samples 2000 --out results
+  python -m nnvis_widgets parameters --run runs/lenet --source mymodule:model_and_data --choose random --count 200 --out results
+"""
+
 _MID = "half|distance|INDEX"
 _MIDS = "nearest to half of the epochs (default), nearest to half of the way travelled, or the index of a checkpoint"
 
@@ -120,6 +131,13 @@ def _parser() -> argparse.ArgumentParser:
     _source_options(layers)
     _layer_options(layers)
     _output_options(layers)
+    weights = commands.add_parser(
+        "parameters", help="measure single weights and tell their patterns", description=_PARAMETERS, epilog=_PARAMETERS_EXAMPLES,
+        allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    _source_options(weights)
+    _weight_options(weights)
+    _output_options(weights)
     faithful = commands.add_parser(
         "faithfulness", help="compare paths with the recorded training", description=_FAITHFULNESS, epilog=_FAITHFULNESS_EXAMPLES,
         allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -169,7 +187,7 @@ def _selection_options(run: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--everything", action="store_true",
         help="the whole model, all layers, also in one plot, the largest-moved weight of each, the movement of every tensor, "
-        "how much the model needs each layer",
+        "how much the model needs each layer, and the patterns of the 32 weights that moved most",
     )  # fmt: skip
 
 
@@ -183,6 +201,26 @@ def _measuring_options(run: argparse.ArgumentParser) -> None:
         "--alpha", type=_finite, nargs=2, metavar=("LOW", "HIGH"), help="default: 0 1, and -0.5 1.5 for single weights"
     )
     group.add_argument("--points", type=_whole(2), default=41, metavar="N", help="on each path (default: 41)")
+    _evaluator_options(group)
+
+
+def _weight_options(weights: argparse.ArgumentParser) -> None:
+    group = weights.add_argument_group("which weights, and how")
+    group.add_argument(
+        "--layer", action="append", default=[], metavar="NAME",
+        help="among those of a layer such as fc1, of a tensor such as fc1.weight, or all: of each layer; repeatable "
+        "(default: of the whole model)",
+    )  # fmt: skip
+    group.add_argument("--count", type=_whole(1), default=32, metavar="N", help="of each (default: 32)")
+    group.add_argument(
+        "--choose", choices=CHOICES, default="distance", help="those that moved most (default), that matter most at the end, or any"
+    )
+    group.add_argument(
+        "--choice-seed", type=_whole(0), default=0, metavar="N", help="of the random choice and the resamples (default: 0)"
+    )
+    group.add_argument(
+        "--mid", default="half", metavar=_MID, help=f"the checkpoint that the quadratic path passes at alpha 0.5: {_MIDS}"
+    )
     _evaluator_options(group)
 
 

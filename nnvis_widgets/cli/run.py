@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas
 from ..core.evaluator import Evaluator
 from ..core.scope import Scope
 from ..experiments.movement import measure_movement
+from ..experiments.parameters import iter_parameters
 from ..experiments.paths import iter_path
 from ..experiments.training import iter_training
 from ..export import file_stem, movement_figure, overview_figure, path_figure
@@ -20,6 +22,7 @@ from ..runs.run import Run
 from .layers import Wanted, studied
 from .options import EPOCHS, LAYER_KINDS
 from .output import Output, carry_out, checked_folder, progress_bar
+from .parameters import written
 from .plan import Plan, largest_moved, refusing, unique
 from .sources import blank_demo, check_source, importable, open_demo, open_recorded
 
@@ -89,6 +92,11 @@ def _measure(plan: Plan, evaluator: Evaluator, training: Run, output: Output, qu
         kinds = wanted.possible(evaluator, training)
         with progress_bar("layer by layer", len(kinds), quiet) as bar:
             output.table("layers-summary", pandas.DataFrame(studied(wanted, kinds, evaluator, training, output, bar)))
+        output.doing = "measuring single weights"
+        with progress_bar("weight by weight", 1, quiet) as bar:
+            began = time.perf_counter()
+            scan = bar.drain(iter_parameters(evaluator, training, mid=plan.mid_index(training)))
+            output.table("parameters-summary", pandas.DataFrame([written(scan, output, time.perf_counter() - began)]))
 
 
 def _summary(stem: str, result: PathResult, scope: Scope) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from .animation import animate_trajectory
 from .faithfulness import faithfulness_figure, origins_figure
 from .files import PICTURES, file_stem, replacing, save_figure, save_table, write_whole
 from .layers import layer_figure, layer_history_figure
+from .parameters import phase_figure, scan_figure
 from .paths import moved, movement_figure, overview_figure, path_figure
 from .preliminary import preliminary_figure
 from .surfaces import surface_figure, surface_figure_3d
@@ -23,10 +24,12 @@ __all__ = [
     "origins_figure",
     "overview_figure",
     "path_figure",
+    "phase_figure",
     "preliminary_figure",
     "replacing",
     "save_figure",
     "save_table",
+    "scan_figure",
     "surface_figure",
     "surface_figure_3d",
     "write_whole",
