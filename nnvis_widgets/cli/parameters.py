@@ -52,7 +52,7 @@ def parameters(options: argparse.Namespace) -> int:
 
 def written(scan: ParameterScan, output: Output, seconds: float) -> dict[str, Any]:
     """Write a scan with its tables and figures, and return the row that sums it up."""
-    stem = f"parameters-{file_stem(scan.scope, 'layer')}"
+    stem = f"parameters-{file_stem(scan.scope)}"
     output.result(stem, scan)
     output.table(f"{stem}-curves", scan.curves_to_pandas())
     output.doing = f"drawing the weights of {scan.scope}"
