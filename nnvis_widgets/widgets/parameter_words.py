@@ -106,13 +106,14 @@ def state_line(explorer: ParameterExplorer) -> str:
         f"{about.get('dtype', '')} on {about.get('device', '')}",
         "seeds: 1 run",
     ]
-    epochs = about.get("epochs")
-    if epochs is not None and len(epochs) == 3:
+    epochs = list(about.get("selection", {}).get("epochs", ()))
+    if len(epochs) == 3:
+        if "preview" in about and explorer.study is not None:
+            epochs[1] = float(explorer.study.run.epochs[explorer.mid])
         line.append(f"start, mid, end: epochs {', '.join(f'{epoch:g}' for epoch in epochs)}")
     notes = []
     if "preview" in about:
-        there = explorer.study.run.epochs[explorer.mid] if explorer.study is not None else explorer.mid
-        notes.append(f"<b>preview</b> for the mid checkpoint at epoch {there:g}: read from the measured loss, being measured")
+        notes.append("<b>preview</b> for this mid checkpoint: read from the measured loss, being measured")
     elif scan.fraction < 1:
         notes.append(f"{scan.fraction:.0%} measured")
     asked = np.isfinite(scan.q_value)
