@@ -383,6 +383,20 @@ class TestWords:
         assert drawn(explorer.chart)
         explorer.close()
 
+    def test_of_a_regression_criticality_is_about_the_loss(self, trained):
+        model, (x, y), run = trained
+        targets = nn.functional.one_hot(y, 3) * 6.0 - 2.0
+        evaluator = nv.Evaluator(model, (x, targets), loss=lambda out, t: ((out - t) ** 2).mean(1), metrics={}, device="cpu")
+        explorer = nv.LayerMap(evaluator, run)
+        explorer.compute()
+        assert explorer.results["layers"].metric == "loss"
+        assert explorer.controls.metric.options[0][0] == "Loss (κ)"
+        assert explorer.chart.zones["ambient"].x[1] == 0.01
+        assert "κ surely below 0.01" in explorer.legend.value
+        explorer.selected = "one"
+        assert "accuracy" not in explorer.readout.value
+        explorer.close()
+
     def test_a_module_that_cannot_initialise_itself_is_grey_and_says_so(self):
         class Scale(nn.Module):
             def __init__(self):

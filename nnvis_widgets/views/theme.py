@@ -48,7 +48,7 @@ _STYLE = """
 .nnvis .bqplot .mainheading { font-size: 14px; }
 .nnvis .bqplot:focus { outline: none; }
 .nnvis .nnvis-stale { opacity: 0.4; }
-.nnvis .nnvis-curves:focus-visible { outline: 2px solid var(--jp-brand-color1); }
+.nnvis .nnvis-curves:focus-visible { outline: 2px solid var(--jp-brand-color1); outline-offset: -2px; }
 .nnvis .ipyvolume-toolicon > :is(.fa-eye, .fa-arrow-up, .fa-pencil-square-o, .fa-search-plus, .fa-cut, .fa-cog) { display: none; }
 .nnvis .nnvis-rowspace { container-type: inline-size; }
 .nnvis .nnvis-rows { cursor: pointer; user-select: none; }

@@ -49,13 +49,20 @@ class LayerControls:
         explorer = self._explorer
         self.view = toggle([("Layers", "layers"), ("Layers by epochs", "history")], "nnvis-view")
         self.kind = toggle([("Re-initialise", "reinit"), ("Re-randomise", "rerandomise")], "nnvis-kind")
-        self.metric = toggle([("Accuracy (κ)", "criticality"), ("Loss", "loss")], "nnvis-metric")
+        self.metric = toggle([(f"{self._quantity()} (κ)", "criticality"), ("Loss rise", "loss")], "nnvis-metric")
         self.order = toggle([("Network order", "network"), ("Most harm first", "rank")], "nnvis-order")
         tools = {"view": self.view, "kind": self.kind, "metric": self.metric, "order": self.order}
         for name, control in tools.items():
             traitlets.link((explorer, name), (control, "value"))
         shown = [self.metric, self.order] if explorer.study is None else list(tools.values())
         return widgets.Box(shown, layout=widgets.Layout(flex_flow="row wrap", width="100%")).add_class("nnvis-toolbar")
+
+    def _quantity(self) -> str:
+        """Return what criticality is about: accuracy where the data have classes, else the loss."""
+        study, shown = self._explorer.study, self._explorer.layer_study
+        if study is not None:
+            return "Accuracy" if "accuracy" in next(iter(study.evaluators.values())).quantities else "Loss"
+        return shown.metric.capitalize() if shown is not None else "Criticality"
 
     def _reset(self) -> list[widgets.Widget]:
         explorer, study = self._explorer, self._explorer.study

@@ -179,7 +179,7 @@ def test_order_metric_and_thresholds_only_change_the_picture(layers, study):
     layers.press("order", "Most harm first")
     layers.shows(study, np.argsort(-study.criticality, kind="stable"))
     layers.press("order", "Network order")
-    layers.press("metric", "Loss")
+    layers.press("metric", "Loss rise")
     rises = dict(zip(LAYERS, study.loss_rise, strict=True))
     layers.until(
         lambda: [row[1] for row in layers.chart().rows()] == pytest.approx(list(rises.values()), abs=0.02 * max(rises.values())),
