@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -121,7 +122,8 @@ class Problem:
 def furthest(start: State, end: State, name: str) -> tuple[str, tuple[int, ...]]:
     """Return the scope of the single weight of a tensor that moved furthest."""
     moved = (end[name] - start[name]).abs()
-    return name, tuple(int(i) for i in torch.unravel_index(moved.argmax(), moved.shape))
+    # not torch.unravel_index: its first call imports sympy, three quarters of a second of no path
+    return name, tuple(int(i) for i in np.unravel_index(int(moved.argmax()), moved.shape))
 
 
 def filter_directions(final: State, seed: int = 0) -> list[State]:
