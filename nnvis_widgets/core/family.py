@@ -139,8 +139,12 @@ def combine(parts: Sequence[tuple[float, Tensor]], like: Tensor) -> Tensor:
         return first
     if abs(sum(c for c, _ in parts) - 1.0) < KNOT_TOLERANCE and all(torch.equal(first, t) for _, t in parts[1:]):
         return first
-    total = first.to(torch.promote_types(first.dtype, torch.float32)) * parts[0][0]
-    for c, tensor in parts[1:]:
+    wide = torch.promote_types(first.dtype, torch.float32)
+    if parts[0][0] == 1.0:
+        total, rest = torch.add(first.to(wide), parts[1][1].to(wide), alpha=parts[1][0]), parts[2:]
+    else:
+        total, rest = first.to(wide) * parts[0][0], parts[1:]
+    for c, tensor in rest:
         total.add_(tensor.to(total.dtype), alpha=c)
     return total
 

@@ -37,6 +37,10 @@ class ManyPoints:
         """Take a batch of `n` samples that is on the device."""
         self._batch, self._n, self._loaded = batch, n, -1
 
+    def in_turn(self, ks: Sequence[int]) -> Sequence[int]:
+        """Return rows in an order, as `Points.in_turn` does: these stay family by family."""
+        return ks
+
     def groups(self, ks: Sequence[int], part: int = 0, parts: int = 1) -> Iterator[tuple[Sequence[int], int]]:
         """Yield the rows family by family, as `Points.groups` does; a part has its share of every family."""
         own: dict[int, list[int]] = {}

@@ -23,6 +23,7 @@ from .program.checks import agree
 from .program.modules import Modules
 from .program.program import Program, Shared
 from .program.recordings import Recorded, Recordings, form_of, in_short
+from .program.turns import in_turn
 from .replica import Replica
 from .scoring import Scorer
 from .tiles import in_groups, share
@@ -100,6 +101,10 @@ class Points:
             self._share()
             for few in in_groups(some, self._together):
                 yield few, 0
+
+    def in_turn(self, ks: Sequence[int]) -> Sequence[int]:
+        """Return rows in the order in which they share most; the first of a picture, and calibrated ones, have one of their own."""
+        return ks if self._lazy or self._calibration is not None else in_turn(self._rows, ks)
 
     def _grouped(self, ks: Sequence[int]) -> list[Sequence[int]]:
         return [ks] if self._calibration is None else self._calibration.groups(ks)

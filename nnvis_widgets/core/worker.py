@@ -63,6 +63,7 @@ class Station:
             self._loaded = None
             self.points.load(self._samples.there(number), self._samples.size(number))
             self._loaded = number
+        rows = self.points.in_turn(rows) if number else rows  # the first batch is drawn as it is measured
         left: set[int] = set(rows) if parts == 1 else set()  # of a part nobody asks where it ends
         for some, steps in self.points.groups(rows, part, parts):
             left.difference_update(some)

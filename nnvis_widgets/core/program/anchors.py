@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..family import KNOT_TOLERANCE, WeightFamily, combine
 from .recordings import images_last
+from .turns import Sums, fastest
 
 _EXACT = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 
@@ -31,6 +32,8 @@ class Anchors:
     weights : list of dict of str to Tensor
     center : int or None
         The set that is in every row, where the others are directions.
+    fast : int or None
+        The set that is added last (see `turns.fastest`).
     """
 
     def __init__(self, family: WeightFamily, rows: np.ndarray, dtypes: Mapping[str, torch.dtype], channels_last: bool):
@@ -59,6 +62,8 @@ class Anchors:
         self._index = family.scope.tensors
         self._masks: dict[str, Tensor | None] = {}
         self._stacks: dict[str, Tensor] = {}
+        self.fast = fastest(self.rows)
+        self._sums = Sums(self.rows, self.fast, self.weights[: self.rows.shape[1]], _combined)
         self.unit = self._unit(family)
 
     def _unit(self, family: WeightFamily) -> int | None:
@@ -72,9 +77,8 @@ class Anchors:
 
     def weight(self, name: str, k: int) -> Tensor:
         """Return a moving weight at row `k`, in the model's type."""
-        parts = [(float(c), anchor[name]) for c, anchor in zip(self.rows[k], self.weights, strict=False) if c != 0.0]
-        first = self.weights[0][name]
-        weight = combine(parts, first)
+        first, (row, sets) = self.weights[0][name], self._sums.at(k)
+        weight = _combined(row, [each[name] for each in sets])
         picked = self._picked(name, first)
         return (weight if picked is None else torch.where(picked, weight, first)).to(self._dtypes[name])
 
@@ -96,3 +100,7 @@ class Anchors:
             places = torch.arange(like.numel(), device=like.device).view(like.shape)
             self._masks[name] = None if index is None else torch.isin(places, index.to(like.device))
         return self._masks[name]
+
+
+def _combined(row: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
+    return combine([(c, tensor) for c, tensor in zip(row, tensors, strict=True) if c != 0.0], tensors[0])

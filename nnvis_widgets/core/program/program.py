@@ -20,6 +20,7 @@ from .anchors import Anchors
 from .lean import mixture
 from .recordings import Engine, Recorded, images_last, tensors_of
 from .split import Split
+from .turns import Sums
 
 _TOGETHER = 2**19  # numbers that go into one call for several points: they stay in a CPU's cache, and the calls are worth it
 _COPIES = 8  # of the largest value that are in a GPU's memory at once, about
@@ -96,6 +97,7 @@ class Program:
                 self._shared.fixed[self._parts] = {**fixed, **self._parts.fixed(fixed)}
         self._fixed: dict[fx.Node, Any] = self._shared.fixed[self._parts]
         self._heads: list[dict[fx.Node, Tensor]] = []
+        self._sums: Sums | None = None
         self._batch: dict[fx.Node, Any] = {}
         self._stacks: dict[fx.Node, Tensor | None] = {}
         self._most = engine.together
@@ -168,6 +170,8 @@ class Program:
                     head if i == self._anchors.center else {node: value - rest[node] for node, value in head.items()}
                     for i, head in enumerate(heads)
                 ]
+        if self._anchors is not None:
+            self._sums = Sums(self._anchors.rows, self._anchors.fast, self._heads, mixture)
 
     def _entering(self, node: fx.Node, anchor: Mapping[str, Tensor]) -> Tensor:
         what, name = self._names[node]
@@ -223,8 +227,8 @@ class Program:
 
     def at(self, k: int, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the loss and the metrics of the loaded batch at one row, each of shape (1, n) or (1,)."""
-        row = self._anchors.rows[k].tolist() if self._anchors is not None else ()
-        given = [self._given(node, weights, buffers) for node in self._parts.suffix.inputs]
+        row, heads = ((), ()) if self._sums is None else self._sums.at(k)
+        given = [self._given(node, weights, buffers, heads) for node in self._parts.suffix.inputs]
         if not self._engine.compile:
             return [score[None] for score in self._parts.suffix.at(row, given)]
         mixed = self._parts.suffix.mixed
@@ -233,7 +237,9 @@ class Program:
             score[None].clone() for score in self._parts.suffix.compiled(*[mixture(row, v) if n in mixed else v for n, v in pairs])
         ]
 
-    def _given(self, node: fx.Node, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Any:
+    def _given(
+        self, node: fx.Node, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], heads: Sequence[Mapping[fx.Node, Tensor]]
+    ) -> Any:
         if node in self._fixed:
             return self._fixed[node]
         if node in self._batch:
@@ -241,7 +247,7 @@ class Program:
         if node in self._names:
             what, name = self._names[node]
             return buffers[name] if what == "buffer" else self._entering(node, weights)
-        return [head[node] for head in self._heads]
+        return [head[node] for head in heads]
 
     def _many(self, ks: Sequence[int]) -> list[Tensor]:
         assert self._anchors is not None
