@@ -16,8 +16,10 @@ from nnvis_widgets.core.data import Samples, _batch_size
 from nnvis_widgets.core.exact import exact_kernels
 from nnvis_widgets.core.losses import placed
 from nnvis_widgets.core.points import Points
+from nnvis_widgets.core.program.lean import mixture
 from nnvis_widgets.core.program.program import Program
 from nnvis_widgets.core.program.split import Piece
+from nnvis_widgets.core.program.turns import Sums
 
 pytestmark = pytest.mark.usefixtures("unhurried")
 ROWS = np.array([[0.6, -0.2, 0.6], [0.0, 0.5, 0.5], [0.1, 0.7, 0.2]])
@@ -54,6 +56,7 @@ def test_the_operations_of_a_point_take_tensors_of_one_device_only(name, engine)
             program = points._now
             weights, buffers = there(points.moving(group[0], program)), there(points._buffers_at(group[0]))
             kept = {what: getattr(program, what) for what in ("_fixed", "_batch", "_heads", "_stacks")}
+            sums = program._sums
             try:
                 for what, values in kept.items():
                     # tree_map would sort the keys of a dictionary, and nodes have no order
@@ -62,9 +65,11 @@ def test_the_operations_of_a_point_take_tensors_of_one_device_only(name, engine)
                         for v in ([values] if isinstance(values, dict) else values)
                     ]
                     setattr(program, what, inside[0] if isinstance(values, dict) else inside)
+                program._sums = Sums(points._anchors.rows, points._anchors.fast, program._heads, mixture)
                 with torch.inference_mode(), Watch():
                     scores = program.scores(group, lambda k, weights=weights: weights, buffers)
             finally:
+                program._sums = sums
                 for what, values in kept.items():
                     setattr(program, what, values)
             assert [(s.shape, s.dtype, s.is_meta) for s in scores] == [(e.shape, e.dtype, True) for e in expected]
