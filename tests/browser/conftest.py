@@ -29,6 +29,13 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.flaky(reruns=int(os.environ.get("NNVIS_RERUNS", "2"))))
 
 
+def pytest_generate_tests(metafunc):
+    """Tests that do not say so run in JupyterLab, in the order in which they are written."""
+    said = any("page" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "page" in metafunc.fixturenames and not said:
+        metafunc.parametrize("page", ["lab"], indirect=True)
+
+
 def missing(reason: str) -> None:
     """Skip, or fail where a browser was promised."""
     if os.environ.get("NNVIS_REQUIRE_BROWSER") == "1":
@@ -134,8 +141,8 @@ def voila(new_page, voila_url):
 
 @pytest.fixture(scope="package")
 def page(request):
-    """The tour's page: JupyterLab's, and Voila's for the second half of the tests marked with `pages.in_both`."""
-    shown = request.getfixturevalue(getattr(request, "param", "lab"))
+    """The tour's page: JupyterLab's, and after that Voila's for the tests marked with `pages.in_both`."""
+    shown = request.getfixturevalue(request.param)
     return getattr(shown, "page", shown)
 
 
