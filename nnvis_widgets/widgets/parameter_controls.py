@@ -130,6 +130,7 @@ class ParameterControls:
         assert study is not None
         self.range = WideRange(explorer)
         self.points = self._number("points", 5, 401)
+        self.points.layout.flex = "0 0 auto"  # in a column of its own height
         self.split = dropdown([(f"data: {name} (n = {one.n})", name) for name, one in study.evaluators.items()], "nnvis-split")
         traitlets.link((explorer, "split"), (self.split, "value"))
         sizes: list[tuple[str, int | None]] = [("all samples", None)]
