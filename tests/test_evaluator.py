@@ -408,3 +408,15 @@ def test_a_preview_comes_before_the_compiler_and_nothing_of_it_stays(monkeypatch
     np.testing.assert_allclose(last.loss, expected.loss, rtol=1e-6)
     first = next(iter(nv.iter_path(evaluator, path, alphas)))
     assert first.provenance["compiled"] is True  # it is there by now
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_only_the_last_of_the_partial_results_is_complete(monkeypatch, evaluator, walk, on_disk):
+    monkeypatch.setattr("nnvis_widgets.core.evaluator.HEARTBEAT", -1.0)
+    if on_disk:
+        fractions = [result.fraction for result in nv.iter_training(evaluator, nv.Run.from_states(walk))]
+    else:
+        family = evaluator.family(None, [walk[0], walk[-1]], walk[-1])
+        fractions = [sweep.fraction for sweep in evaluator.sweep(family, [[1, 0], [0.5, 0.5], [0, 1]])]
+    assert fractions[-1] == 1.0
+    assert fractions.count(1.0) == 1

@@ -48,14 +48,15 @@ def entered(
             done += len(piece.rows) + piece.steps
             if piece.rows:
                 book.note(piece.rows, piece.scores, piece.weights)
-        if time.monotonic() - last > heartbeat and not (point_major and measured):
+        ends = piece is not None and piece.last  # of a batch: what has been noted of it is entered below, and is yielded then
+        if time.monotonic() - last > heartbeat and not (point_major and measured) and not ends:
             # in later batches the points that come first would be ahead of the others
             if number == 0:
                 enter()
             n = samples.count(batches) if point_major else complete or samples.size(0)
             yield book.sweep(n, done / total, batches if point_major else max(number, 1), work)
             last = time.monotonic()
-        if piece is None or not piece.last:
+        if not ends:
             continue
         enter()
         if point_major:
