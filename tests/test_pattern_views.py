@@ -175,6 +175,9 @@ class TestPhase:
         view.mark(scan, 2, 0.7)
         assert mark.x[2] == 0.7
         assert view.ring.x.tolist() == [0.7]
+        dragged.clear()
+        mark._drag_end_handlers(mark, {"event": "drag_end", "point": {"x": 0.9, "y": 9}, "index": 0})
+        assert (picked, dragged) == ([1, 0], [])  # taken up and put down again: a click
         assert view.trace.x.tolist() == [0.9, 0.7]
         view.mark(scan, 1, None)
         np.testing.assert_array_equal(mark.x, scan.rho[[0, 1, 2, 3]])

@@ -190,5 +190,9 @@ class PhaseView(widgets.VBox):
         self._on_pick(row)
 
     def _dragged(self, row: int, content: dict) -> None:
-        self._held = content.get("event") == "drag"
+        moving, held = content.get("event") == "drag", self._held
+        self._held = moving
+        if not (moving or held):  # a click: taken up and put down where it was
+            self._on_pick(row)
+            return
         self._on_drag(row, float(np.clip(content["point"]["x"], *RHO)))

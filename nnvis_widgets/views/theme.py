@@ -47,6 +47,8 @@ _STYLE = """
 .nnvis .bqplot text { fill: var(--jp-content-font-color1); }
 .nnvis .bqplot .mainheading { font-size: 14px; }
 .nnvis .bqplot:focus { outline: none; }
+.nnvis .nnvis-phase path.dot { pointer-events: all; }
+.nnvis .nnvis-phase text.label { pointer-events: none; }
 .nnvis .nnvis-stale { opacity: 0.4; }
 .nnvis .nnvis-curves:focus-visible { outline: 2px solid var(--jp-brand-color1); outline-offset: -2px; }
 .nnvis .ipyvolume-toolicon > :is(.fa-eye, .fa-arrow-up, .fa-pencil-square-o, .fa-search-plus, .fa-cut, .fa-cog) { display: none; }
