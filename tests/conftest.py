@@ -36,14 +36,6 @@ def pytest_xdist_make_scheduler(config, log):
     return OneBrowser(config, log)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item):
-    """What a test records beside its outcome travels from its worker as text: arrays would end the worker."""
-    report = yield
-    report.user_properties = [(name, str(value)) for name, value in report.user_properties]
-    return report
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """On several workers the browser comes first, then files with long tests: no worker is left alone with them."""
