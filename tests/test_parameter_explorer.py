@@ -160,12 +160,17 @@ def test_a_dragged_dot_asks_what_if(explorer):
     explorer.what_if = 0.9
     press(explorer, "ArrowDown", False)
     assert explorer.what_if is None
+    explorer.controls.rho.value = told = explorer.controls.rho._told[-2][1]
+    assert explorer.what_if is None  # what the browser was told a moment ago, and reports now
+    assert explorer.controls.rho.value != told
 
 
 def test_a_click_on_a_small_picture_opens_the_paths_of_the_weight(explorer, trained):
     explorer.compute()
     cell = explorer.multiples.page.cells[1]
     explorer.multiples.pick(cell.x + 0.5, -cell.y - 0.5)
+    explorer.band = False
+    assert "s.e." not in explorer.legend.value
     paths = explorer.openings._made["Paths"]
     assert paths.scope == explorer.scan.index[cell.row] == explorer.selected
     assert (paths.mid, paths.split) == (explorer.mid, explorer.split)

@@ -5,6 +5,7 @@ May import: results, bqplot, ipywidgets, numpy, pattern_looks, phase_map, plot, 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import bqplot as bq
@@ -22,6 +23,8 @@ RHO = (-0.35, 1.4)
 _HALF = (0.42, 0.58)  # only one half of the diagram is drawn while all dots lie beyond these
 _LEAST = (-0.75, 2.0)  # of u*, always in view
 _MOST = (-3.0, 4.0)
+_SIZE = 64  # of a dot, in square pixels
+_GROWING = 0.35  # seconds that bqplot takes to enlarge a dot in the hand
 
 
 class PhaseView(widgets.VBox):
@@ -36,6 +39,8 @@ class PhaseView(widgets.VBox):
 
     Attributes
     ----------
+    held : bool
+        Whether a dot is being dragged.
     figure : bqplot.Figure
     rows : dict of str to ndarray of int
         By mark ("bump", "bump uncertain"): which weights its dots are.
@@ -47,7 +52,7 @@ class PhaseView(widgets.VBox):
         scales = {"x": self._x, "y": self._y}
         self._raster = Raster(scales, visible=False)
         self._mapped: tuple | None = None
-        self._held = False  # a dot in the hand is moved by the browser, and by nobody else
+        self.held = False  # a dot in the hand is moved by the browser, and by nobody else
 
         def text(**style) -> bq.Label:
             return bq.Label(x=NOTHING[:1], y=NOTHING[:1], text=[""], scales=scales, visible=False, align="middle", **style)
@@ -89,12 +94,12 @@ class PhaseView(widgets.VBox):
         tip = bq.Tooltip(fields=["name", "x", "y"], labels=["weight", "rho", "u*"], formats=["", ".3f", ".3f"])
         mark = bq.Scatter(
             x=NOTHING, y=NOTHING, scales=scales, visible=False, marker=look.marker, colors=[look.colour], fill=sure,
-            stroke=look.colour, stroke_width=1.6, default_size=64, enable_move=True, restrict_x=True,
+            stroke=look.colour, stroke_width=1.6, default_size=_SIZE, enable_move=True, restrict_x=True,
             display_names=False, tooltip=tip,
         )  # fmt: skip
         mark.on_element_click(lambda _mark, content: self._pressed(key, content, self._picked))
         mark.on_drag(lambda _mark, content: self._pressed(key, content, self._dragged))
-        mark.on_drag_end(lambda _mark, content: self._pressed(key, content, self._dragged))
+        mark.on_drag_end(lambda mark, content: (self._pressed(key, content, self._dragged), _shrink(mark)))
         self.dots[key] = mark
 
     def show(self, scan: ParameterScan, shown: np.ndarray) -> None:
@@ -139,7 +144,7 @@ class PhaseView(widgets.VBox):
             assign(self.trace, what_if is not None, x=np.array([x[row], at]), y=y[[row, row]])
         x[row] = at
         for key, rows in self.rows.items():
-            if len(rows) and not self._held:  # a dot that was in the hand before goes back
+            if len(rows) and not self.held:  # a dot that was in the hand before goes back
                 assign(self.dots[key], True, x=x[rows])
 
     def _place(self, scan: ParameterScan) -> tuple[np.ndarray, np.ndarray]:
@@ -190,9 +195,21 @@ class PhaseView(widgets.VBox):
         self._on_pick(row)
 
     def _dragged(self, row: int, content: dict) -> None:
-        moving, held = content.get("event") == "drag", self._held
-        self._held = moving
+        moving, held = content.get("event") == "drag", self.held
+        self.held = moving
         if not (moving or held):  # a click: taken up and put down where it was
             self._on_pick(row)
             return
         self._on_drag(row, float(np.clip(content["point"]["x"], *RHO)))
+
+
+def _shrink(mark: bq.Scatter) -> None:
+    """Draw all dots of a mark in their usual size: bqplot leaves one that was taken up and put down quickly five times as large."""
+
+    def again() -> None:
+        mark.default_size = _SIZE + (mark.default_size == _SIZE)
+
+    try:
+        asyncio.get_running_loop().call_later(_GROWING, again)
+    except RuntimeError:
+        again()

@@ -8,24 +8,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
-import numpy as np
 import traitlets
 
 from ..core.scope import Scope, movable_layers
 from ..results.patterns import PATTERNS
 from ..views.multiples import Page
 from ..views.pattern_looks import LOOKS
-from ..views.phase import RHO
+from .parameter_sliders import RhoSlider, WideRange
 from .parts import Files, button, check, dropdown, listed, settings_panel, title, toggle, wide
-from .path_sliders import RangeSlider
 
 if TYPE_CHECKING:
     from .parameter_explorer import ParameterExplorer
 
 _CHOICES = [("moved most", "distance"), ("largest effect", "effect"), ("random", "random"), ("a list", "list")]
 _SORTS = [("sort: distance", "distance"), ("sort: effect", "effect"), ("sort: confidence", "confidence")]
-
-_STEP = 0.005  # of rho
 
 
 class ParameterControls:
@@ -156,11 +152,7 @@ class ParameterControls:
 
     def _cursor(self) -> widgets.Box:
         explorer = self._explorer
-        self.rho = widgets.FloatSlider(
-            min=RHO[0], max=RHO[1], step=_STEP, description="what if: rho", readout_format=".3f",
-            layout=widgets.Layout(flex="1 1 280px"), style={"description_width": "80px"},
-        ).add_class("nnvis-whatif")  # fmt: skip
-        self.rho.observe(self._moved_rho, "value")
+        self.rho = RhoSlider(explorer)
         self.measured = button("Measured", "undo", self._forget, "nnvis-measured")
         self.measured.layout.width = "104px"
         self.paths = button("Paths", "line-chart", self._toggle_paths, "nnvis-paths")
@@ -179,18 +171,6 @@ class ParameterControls:
             parts.append(self.paths)
         return widgets.Box(parts, layout=widgets.Layout(flex_flow="row wrap", align_items="center", width="100%"))
 
-    def _moved_rho(self, change: Any) -> None:
-        shown = self._present_rho()
-        if shown is not None and abs(change.new - _on_slider(shown)) > _STEP / 2:
-            self._explorer.what_if = float(change.new)
-
-    def _present_rho(self) -> float | None:
-        explorer = self._explorer
-        if explorer.what_if is not None:
-            return explorer.what_if
-        scan, row = explorer.scan, explorer.row
-        return float(scan.rho[row]) if scan is not None and row is not None and np.isfinite(scan.rho[row]) else None
-
     def _forget(self) -> None:
         self._explorer.what_if = None
 
@@ -203,10 +183,8 @@ class ParameterControls:
 
     def follow_selected(self) -> None:
         """Show the rho of the selected weight, or the one that it is dragged to."""
-        rho = self._present_rho()
-        self.rho.disabled = rho is None
-        if rho is not None and abs(self.rho.value - _on_slider(rho)) > _STEP / 2:
-            self.rho.value = _on_slider(rho)
+        if self._explorer.settled:  # a browser that is told of every step reports them late
+            self.rho.follow()
         self.measured.disabled = self._explorer.what_if is None
         self.paths.description = "Close paths" if self._explorer.openings.shown else "Paths"
         self.paths.layout.width = "120px"
@@ -261,20 +239,6 @@ class ParameterControls:
         """Say which page is shown."""
         self.place.value = f"page {at + 1} of {len(pages)}" if pages else "nothing to show"
         self.before.disabled, self.after.disabled = at == 0, at >= len(pages) - 1
-
-
-class WideRange(RangeSlider):
-    """A range of alpha that always holds 0 and 1: patterns are told from there."""
-
-    def _choose(self, low: float, high: float) -> None:
-        super()._choose(min(low, 0.0), max(high, 1.0))
-        self._follow()
-
-
-def _on_slider(rho: float) -> float:
-    """Return the nearest place of the slider: a browser would round to it, and report that as if a hand had moved it."""
-    low, high = RHO
-    return low + _STEP * round((min(max(rho, low), high) - low) / _STEP)
 
 
 def parsed(line: str) -> tuple[str, tuple[int, ...]]:

@@ -167,6 +167,11 @@ class ParameterExplorer(ParameterHands):
             return None
         return self._lines.what_if(row, self.what_if)
 
+    @property
+    def settled(self) -> bool:
+        """Whether no dot is in the hand, and the picture is no preview."""
+        return self._preview is None and not self.phase.held
+
     def _mid(self) -> int | None:
         return self.mid if self.study is not None and len(self.study.run) > 2 else None
 
@@ -261,6 +266,7 @@ class ParameterExplorer(ParameterHands):
             self._draw_selected()
             self._follow_explorers()
         elif name in ("what_if", "band"):
+            self.legend.value = legend(self)
             self._draw_selected()
         elif name in ("page", "shared_scale"):
             self._draw_pages()

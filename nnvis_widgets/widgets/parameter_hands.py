@@ -56,6 +56,7 @@ class ParameterHands(ParameterSettings):
     def _dragged(self, row: int, rho: float) -> None:
         self._select_row(row)
         self.what_if = rho
+        self.controls.follow_selected()
 
     def _clicked(self, row: int) -> None:
         self._select_row(row)

@@ -45,7 +45,7 @@ class Weights(Explorer):
         try:
             return pages.until(self.page, condition, what, seconds)
         except AssertionError as error:
-            parts = (self.text(name) for name in ("progress-text", "state", "read", "whatif-words", "error"))
+            parts = (self.text(name) for name in ("mid", "progress-text", "state", "read", "whatif-words", "error"))
             raise AssertionError(f"{error}; the explorer says {' | '.join(parts)}; working: {self.working}") from None
 
     @property
@@ -85,6 +85,20 @@ class Weights(Explorer):
         lines = [np.polyfit([tick[1 + axis] for tick in ticks], [tick[0] for tick in ticks], 1) for axis, ticks in
                  enumerate(found["axis"][:2])]  # fmt: skip
         return np.stack([np.polyval(line, pixels[:, axis]) for axis, line in enumerate(lines)], 1), pixels, found["words"]
+
+    def settled(self):
+        """Wait until the small pictures move no more; return them."""
+        before = None
+
+        def same():
+            nonlocal before
+            last, before = before, self.cells()
+            return last == before and before
+
+        return self.until(same, "small pictures that stand still")
+
+    def selected(self):
+        return re.match(r"(\S+)\[([\d, ]+)\]", self.text("read")).group(0).replace(", ", ",")
 
     def counts(self):
         labels = self.part("only").locator("button").all_inner_texts()
@@ -128,12 +142,19 @@ def test_small_pictures_dots_and_counts_are_those_of_the_measurement(weights, sc
     assert weights.counts()["all"] == 40
     assert sorted(list(weights.counts().values())[1:]) == sorted(counts.values())
     assert len(headings) >= 1
+    weights.settled()
     for label, _, _ in names[:4]:
         (row,) = [
             at for at, name in enumerate(scan.names) if name.endswith(label.removesuffix(" ?")) or name == label.removesuffix(" ?")
         ]
         both = np.concatenate([scan.linear[row], scan.quadratic[row]])
-        drawn = np.concatenate([weights.curve(label.removesuffix(" ?"), dashed)[:, 1] for dashed in (False, True)])
+        drawn = weights.until(
+            lambda label=label: np.concatenate(
+                [weights.curve(label.removesuffix(" ?"), dashed) for dashed in (False, True)]
+            ).tolist(),
+            f"the curves of {label}",
+        )
+        drawn = np.array(drawn)[:, 1]
         np.testing.assert_allclose(shape(drawn), shape(both), atol=0.02)
         assert label.endswith("?") == bool(scan.uncertain[row])
     places, _, words = weights.dots()
@@ -144,6 +165,45 @@ def test_small_pictures_dots_and_counts_are_those_of_the_measurement(weights, sc
     assert sum("bump" in word for word in words) >= 1
     assert words.count("↑") == int((scan.u_star_edge > 0).sum())
     assert words.count("↓") == int((scan.u_star_edge < 0).sum())
+
+
+def test_dots_are_clicked_dragged_and_put_back(weights, scan):
+    places, pixels, _ = weights.dots()
+    apart = np.array([np.sort(np.linalg.norm(pixels - at, axis=1))[1] for at in pixels])
+    first = weights.selected()
+    at = [one.replace(", ", ",") for one in scan.names].index(first)
+    apart[np.abs(places - [scan.rho[at], scan.u_star[at]]).sum(1) < 0.1] = 0  # another one
+    apart[np.abs(places[:, 0] - 0.95) > 0.3] = 0  # not on the frame
+    weights.page.mouse.click(*pixels[apart.argmax()])
+    name = weights.until(lambda: (one := weights.selected()) != first and one, "a selected weight")
+    row = [one.replace(", ", ",") for one in scan.names].index(name)
+    assert "Drag a dot" in weights.text("whatif-words")  # a click is no drag
+    place = [scan.rho[row], scan.u_star[row]]
+    weights.until(lambda: (np.abs(weights.dots()[0] - place) < 0.05).all(1).any(), "a dot of its usual size")
+    weights.still(weights.part("phase"))  # JupyterLab brings a cell that is clicked into view
+    places, pixels, _ = weights.dots()
+    at = pixels[np.abs(places - [scan.rho[row], scan.u_star[row]]).sum(1).argmin()]
+    weights.page.mouse.move(*at)
+    weights.page.mouse.down()
+    for step in range(1, 6):
+        weights.page.mouse.move(at[0] - 8 * step, at[1] + 3 * step)
+    words = weights.until(
+        lambda: re.search(
+            r"at the mid checkpoint \(measured: (\S+)\), rho = (\S+) \(measured: (\S+)\)", weights.text("whatif-words")
+        ),
+        "what if, while the dot is in the hand",
+    )
+    weights.page.mouse.up()
+    assert float(words[3].rstrip(")")) == pytest.approx(scan.rho[row], abs=2e-3)
+    moved = weights.until(
+        lambda: (found := re.search(r"rho = (\S+) \(measured", weights.text("whatif-words"))) and float(found[1]), "the dragged rho"
+    )
+    assert moved < scan.rho[row] - 0.02
+    weights.until(lambda: (np.abs(weights.dots()[0] - [moved, scan.u_star[row]]) < 0.05).all(1).any(), "a dot moved sideways only")
+    assert "interpolated from the measured loss" in weights.text("whatif-words")
+    weights.click("measured")
+    weights.until(lambda: "Drag a dot" in weights.text("whatif-words"), "as measured")
+    weights.until(lambda: (np.abs(weights.dots()[0] - [scan.rho[row], scan.u_star[row]]) < 0.03).all(1).any(), "the dot back")
 
 
 def test_the_mid_checkpoint_moves_the_dots(weights, demo, scan):
@@ -168,6 +228,40 @@ def test_the_mid_checkpoint_moves_the_dots(weights, demo, scan):
     weights.measured(f"epochs 0, {demo.run.epochs[demo.run.index_by_distance(0.5)]:g}, 15")
     weights.slide("mid", *["ArrowRight"] * (demo.run.mid_index - demo.run.index_by_distance(0.5)))
     weights.measured(f"epochs 0, {demo.run.epochs[demo.run.mid_index]:g}, 15")
+
+
+def test_pictures_are_filtered_sorted_turned_scaled_and_opened(weights):
+    label, count = max(list(weights.counts().items())[1:], key=lambda pair: pair[1])
+    weights.press("only", re.escape(f"{label} {count}"))
+    weights.until(lambda: len(weights.cells()[2]) == 1, "one pattern among the small pictures")
+    weights.until(lambda: len(weights.dots()[0]) == count, f"{count} dots")
+    weights.press("only", "all 40")
+    weights.until(lambda: len(weights.dots()[0]) >= 40, "all patterns")
+    order = [text for text, *_ in weights.cells()[1]]
+    weights.choose("sort", "sort: confidence")
+    weights.until(lambda: [text for text, *_ in weights.cells()[1]] != order, "another order")
+    weights.choose("sort", "sort: distance")
+    weights.until(lambda: [text for text, *_ in weights.cells()[1]] == order, "the first order")
+    weights.click("after")
+    weights.until(lambda: "page 2" in weights.text("page") and [t for t, *_ in weights.cells()[1]] != order, "the second page")
+    weights.click("before")
+    weights.until(lambda: [text for text, *_ in weights.cells()[1]] == order, "the first page")
+    weights.tick("band", False)
+    weights.until(lambda: "s.e." not in weights.text("legend"), "no band")
+    weights.tick("band", True)
+    _, names, _ = weights.settled()
+    box = weights.still(weights.part("multiples"))
+    weights.page.mouse.click(box["x"] + names[2][1] + 30, box["y"] + names[2][2] + 40)
+    paths = Explorer(weights.page, 1)
+    paths.part("index").wait_for()
+    index = re.search(r"\[(.+)\]", names[2][0])[1]
+    paths.until(lambda: paths.typed("index") == index and not paths.working, "the paths of the weight")
+    weights.part("curves").press("ArrowRight")
+    weights.until(
+        lambda: index.replace(" ", "") not in weights.selected() and paths.typed("index") != index, "the next weight, in both"
+    )
+    weights.click("paths")
+    weights.until(lambda: weights.page.locator(".nnvis").count() == 1, "closed paths")
 
 
 def test_weights_are_chosen_otherwise(weights):
@@ -211,9 +305,10 @@ def test_it_fits_narrow_and_dark_pages_and_tells_screen_readers(weights, noteboo
     weights.page.set_viewport_size({"width": 760, "height": 1700})
     weights.until(lambda: weights.part("phase").bounding_box()["width"] < 720, "a narrow diagram")
     for part in ("phase", "loss", "u", "multiples"):
-        box = weights.part(part).bounding_box()
-        assert box["x"] >= 0
-        assert box["x"] + box["width"] <= 760
+        weights.until(
+            lambda part=part: (box := weights.part(part).bounding_box())["x"] >= 0 and box["x"] + box["width"] <= 760,
+            f"{part} within",
+        )
     assert weights.part("loss").bounding_box()["y"] > weights.part("phase").bounding_box()["y"] + 300  # below, not beside
     notebook.theme("JupyterLab Light")
     weights.page.set_viewport_size({"width": 1600, "height": 1700})
