@@ -19,7 +19,7 @@ import torch
 
 import nnvis_widgets as nv
 from nnvis_widgets.__main__ import main
-from nnvis_widgets.cli import options as cli_options
+from nnvis_widgets.cli import groups as cli_groups
 from nnvis_widgets.cli.notebook import _serve, copy_notebooks, notebooks_folder, server_command
 
 SUBJECT = '''
@@ -532,13 +532,13 @@ class TestRefusals:
         from nnvis_widgets.core import batchnorm, directions
         from nnvis_widgets.export.animation import ENDINGS
 
-        assert inspect.signature(demo.load_demo).parameters["epochs"].default == cli_options.EPOCHS
-        assert cli_options.DEMOS == demo.DATASETS
-        assert cli_options.OPTIMIZERS == demo.OPTIMIZERS
-        assert cli_options.SCHEDULES == demo.SCHEDULES
-        assert cli_options.BATCHNORM == batchnorm.POLICIES
-        assert tuple(name or "none" for name in directions.NORMALIZATIONS) == cli_options.NORMALIZATIONS
-        assert tuple(f".{film}" for film in cli_options.FILMS) == ENDINGS
+        assert inspect.signature(demo.load_demo).parameters["epochs"].default == cli_groups.EPOCHS
+        assert cli_groups.DEMOS == demo.DATASETS
+        assert cli_groups.OPTIMIZERS == demo.OPTIMIZERS
+        assert cli_groups.SCHEDULES == demo.SCHEDULES
+        assert cli_groups.BATCHNORM == batchnorm.POLICIES
+        assert tuple(name or "none" for name in directions.NORMALIZATIONS) == cli_groups.NORMALIZATIONS
+        assert tuple(f".{film}" for film in cli_groups.FILMS) == ENDINGS
 
     def test_no_command_is_refused_and_help_and_version_are_answered(self, capsys):
         assert main([]) == 2

@@ -11,7 +11,8 @@ from ..core.evaluator import Evaluator
 from ..experiments.faithfulness import iter_faithfulness
 from ..export.faithfulness import faithfulness_figure, origins_figure
 from ..runs.run import Run
-from .options import EPOCHS, Refused
+from .groups import EPOCHS
+from .options import Refused
 from .output import Output, carry_out, checked_folder, progress_bar
 from .plan import check_mid, mid_index
 from .sources import blank_demo, check_source, importable, open_demo, open_recorded

@@ -18,7 +18,8 @@ from ..experiments.layers import iter_layers
 from ..export import layer_figure, layer_history_figure
 from ..results import JointReset, LayerHistory, LayerStudy
 from ..runs.run import Run
-from .options import EPOCHS, LAYER_KINDS, Refused
+from .groups import EPOCHS, LAYER_KINDS
+from .options import Refused
 from .output import Output, Progress, carry_out, checked_folder, progress_bar
 from .sources import blank_demo, check_source, importable, open_demo, open_recorded
 

@@ -14,7 +14,8 @@ from ..experiments.choosing import Pool
 from ..experiments.parameters import iter_parameters
 from ..export import file_stem, phase_figure, scan_figure
 from ..results import ParameterScan
-from .options import EPOCHS, Refused
+from .groups import EPOCHS
+from .options import Refused
 from .output import Output, carry_out, checked_folder, progress_bar
 from .plan import check_mid, layer_scopes, mid_index, refusing
 from .sources import blank_demo, check_source, importable, open_demo, open_recorded

@@ -19,7 +19,8 @@ from ..experiments.sample_size import iter_preliminary_test_size
 from ..experiments.samples_needed import iter_samples_needed
 from ..experiments.training_size import iter_preliminary_training_size
 from ..export import preliminary_figure
-from .options import PRELIMINARY, Refused
+from .groups import PRELIMINARY
+from .options import Refused
 from .output import Output, carry_out, checked_folder, progress_bar
 from .plan import refusing
 from .sources import called, importable

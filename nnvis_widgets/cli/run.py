@@ -19,8 +19,8 @@ from ..experiments.training import iter_training
 from ..export import file_stem, movement_figure, overview_figure, path_figure
 from ..results import PathResult
 from ..runs.run import Run
+from .groups import EPOCHS, LAYER_KINDS
 from .layers import Wanted, studied
-from .options import EPOCHS, LAYER_KINDS
 from .output import Output, carry_out, checked_folder, progress_bar
 from .parameters import written
 from .plan import Plan, largest_moved, refusing, unique

@@ -16,7 +16,8 @@ from torch import nn
 from ..core.evaluator import Evaluator
 from ..demo import Demo, LeNet, load_demo
 from ..runs.run import Run
-from .options import TRAINING, Refused
+from .groups import TRAINING
+from .options import Refused
 
 TEST_IMAGES = {"digits": 450, "mnist": 10_000, "fashion-mnist": 10_000}
 

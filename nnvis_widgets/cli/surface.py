@@ -21,7 +21,8 @@ from ..export import animate_trajectory, file_stem, surface_figure, surface_figu
 from ..export.animation import find_imageio
 from ..results import PathResult, SurfaceResult, Trajectory
 from ..runs.run import Run
-from .options import EPOCHS, Refused
+from .groups import EPOCHS
+from .options import Refused
 from .output import Output, carry_out, checked_folder, progress_bar
 from .plan import check_mid, mid_index
 from .sources import blank_demo, check_source, importable, open_demo, open_recorded
