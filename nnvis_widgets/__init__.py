@@ -61,6 +61,8 @@ _HOMES = {
     "iter_line": "experiments.lines",
     "measure_line": "experiments.lines",
     "FaithfulnessReport": "results",
+    "FaithfulnessAgreement": "results",
+    "compare_faithfulness": "experiments.faithful_runs",
     "iter_faithfulness": "experiments.faithfulness",
     "measure_faithfulness": "experiments.faithfulness",
     "EpochStudy": "results",

@@ -167,6 +167,10 @@ def faithful_options(faithful: argparse.ArgumentParser) -> None:
         "--mid-at", type=_finite, default=0.5, metavar="ALPHA", help="where on the path it is drawn over epochs (default: 0.5)"
     )
     group.add_argument("--no-origins", action="store_true", help="leave out the lines from unrelated, noise and zero weights")
+    group.add_argument(
+        "--seeds", type=_seeds, metavar="N,N,...",
+        help="train the demo with each of these seeds, and tell what holds over them; five or more are better",
+    )  # fmt: skip
     evaluator_options(group)
 
 
@@ -202,6 +206,13 @@ def _whole(least: int):
         return number
 
     return whole
+
+
+def _seeds(text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts) or len(set(map(int, parts))) < max(len(parts), 2):
+        raise argparse.ArgumentTypeError(f"at least two different whole numbers joined by commas, such as 0,1,2; received {text!r}")
+    return [int(part) for part in parts]
 
 
 def _finite(text: str) -> float:

@@ -46,6 +46,7 @@ _FAITHFULNESS_EXAMPLES = """\
 examples:
   python -m nnvis_widgets faithfulness --demo digits --out results
   python -m nnvis_widgets faithfulness --demo digits --schedule constant --mid distance --out results
+  python -m nnvis_widgets faithfulness --demo digits --seeds 0,1,2,3,4 --out results
   python -m nnvis_widgets faithfulness --run runs/lenet --source mymodule:model_and_data --out results
 """
 _PRELIMINARY = """\

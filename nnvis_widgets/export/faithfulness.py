@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..results import COLOURS, FaithfulnessReport, caption
+from ..results import COLOURS, FaithfulnessAgreement, FaithfulnessReport, caption
 from ..results.faithfulness import SHORT
 from .files import Picture
 
@@ -28,8 +28,10 @@ _CURVES = (
 _ORIGINS = {"initial": ("#000000", "-"), "unrelated": ("#0072B2", "--"), "noise": ("#D55E00", "-."), "zero": ("#009E73", ":")}
 
 
-def faithfulness_figure(report: FaithfulnessReport) -> Figure:
-    """Return the losses of the paths beside the training's, and the distances in weights, losses and predictions."""
+def faithfulness_figure(report: FaithfulnessReport | FaithfulnessAgreement) -> Figure:
+    """Return the distances in losses, weights and predictions; of one run the losses beside the training's, too."""
+    if isinstance(report, FaithfulnessAgreement):
+        return _agreement_figure(report)
     figure = Picture(figsize=(13.0, 8.2), layout="constrained")
     panels = figure.subplots(2, 2)
     _losses(panels[0, 0], report)
@@ -40,6 +42,21 @@ def faithfulness_figure(report: FaithfulnessReport) -> Figure:
             axes.get_legend().remove()
     figure.suptitle("\n".join(textwrap.wrap(report.sentence, 130)), fontsize="medium")
     figure.supxlabel(f"{_where(report)}; bars: 95 % intervals of the samples", fontsize="small")
+    return figure
+
+
+def _agreement_figure(agreement: FaithfulnessAgreement) -> Figure:
+    figure = Picture(figsize=(15.0, 5.4), layout="constrained")
+    for axes, space in zip(figure.subplots(1, 3), ("log_loss", "weights", "kl"), strict=True):
+        agreement.plot(axes, space)
+        axes.set_title(SHORT[space], fontsize="medium")
+        if space != "log_loss":
+            axes.get_legend().remove()
+            axes.set_yticklabels([])
+    figure.suptitle("\n".join(textwrap.wrap(agreement.sentence, 150)), fontsize="medium")
+    held = sorted({count for count in agreement.checkpoints})
+    where = f"{'-'.join(map(str, held))} held-out checkpoints; {caption(agreement.provenance, agreement.n)}"
+    figure.supxlabel(f"{len(agreement.runs)} runs (small); mean and SD over runs; {where}", fontsize="small")
     return figure
 
 

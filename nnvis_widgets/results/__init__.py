@@ -5,6 +5,7 @@ May import: store, numpy. Importing any of them registers all, so that `load` kn
 
 from .base import Measurement, Result, ResultSet, caption, load
 from .epochs import EpochStudy
+from .faithful_runs import FaithfulnessAgreement
 from .faithfulness import SPACES, FaithfulnessReport
 from .history import LayerHistory
 from .inspection import Inspection
@@ -22,6 +23,7 @@ __all__ = [
     "EpochStudy",
     "LINES",
     "SPACES",
+    "FaithfulnessAgreement",
     "FaithfulnessReport",
     "Inspection",
     "JointReset",
