@@ -1,6 +1,8 @@
 """What several trainings agree on: numbers against scipy's, what is best, what is refused, and the command over seeds."""
 
+import argparse
 import dataclasses
+import functools
 
 import factories
 import numpy as np
@@ -15,6 +17,7 @@ from nnvis_widgets.results import SPACES
 pytestmark = pytest.mark.usefixtures("unhurried")
 LINEAR, QUADRATIC, SPEED = range(3)
 EPOCHS, WAY = range(2)
+FAR = {(LINEAR, EPOCHS): (1.0, 1.1, 0.9), (QUADRATIC, EPOCHS): (0.3, 0.2, 0.31), (LINEAR, WAY): (0.2, 0.21, 0.22)}
 
 
 @pytest.fixture(scope="module")
@@ -79,28 +82,26 @@ class TestNumbers:
 
 
 class TestBest:
-    FAR = {(LINEAR, EPOCHS): (1.0, 1.1, 0.9), (QUADRATIC, EPOCHS): (0.3, 0.2, 0.31), (LINEAR, WAY): (0.2, 0.21, 0.22)}
-
     def test_it_is_the_smallest_mean_with_its_wins_and_with_what_is_not_clearly_farther(self, reports):
-        found = told(reports, self.FAR).best()
+        found = told(reports, FAR).best()
         assert (found.path, found.clock, found.wins) == ("linear", "arc length", 2)
         assert (found.mean, found.sd) == (pytest.approx(0.21), pytest.approx(0.01))
         assert found.as_close == [("quadratic", "epochs")]
 
     def test_a_clock_that_is_fitted_to_the_weights_is_no_rival_unless_asked_for(self, reports):
-        free = {**self.FAR, (LINEAR, 3): (0.0, 0.0, 0.0)}
+        free = {**FAR, (LINEAR, 3): (0.0, 0.0, 0.0)}
         assert told(reports, free).best("weights").clock == "arc length"
         assert told(reports, free).best("weights", clocks=("epochs", "free")).clock == "free"
 
     def test_each_space_has_its_own(self, reports):
-        got = told(reports, self.FAR, kl={(SPEED, EPOCHS): (0.1, 0.1, 0.12)})
+        got = told(reports, FAR, kl={(SPEED, EPOCHS): (0.1, 0.1, 0.12)})
         assert [got.best(space).path for space in ("log_loss", "kl")] == ["linear", "speed-only"]
-        assert "in predictions speed-only by epochs (0.107 ± 0.012, best in 3 of 3 runs)" in got.sentence
+        assert "in predictions speed-only (epochs): 0.107 ± 0.012, best in 3 of 3 runs" in got.sentence
 
     @pytest.mark.parametrize(
         ("quadratic", "speed", "words"),
         [
-            ((0.3, 0.2, 0.31), (0.31, 0.2, 0.3), ["closer to the training than the straight line (0.270 ± 0.061 against", "Its timing does"]),
+            ((0.3, 0.2, 0.31), (0.31, 0.2, 0.3), ["closer to the training than the straight line (0.270 ± 0.061", "Its timing"]),
             ((0.3, 0.2, 0.31), (0.6, 0.51, 0.6), ["Its shape is part of it: without its bend it would be farther (0.570 ± 0.052)"]),
             ((0.3, 0.2, 0.31), (0.1, 0.01, 0.1), ["Its shape is against it"]),
             ((1.3, 1.4, 1.2), (0.1, 0.1, 0.1), ["farther from the training"]),
@@ -108,14 +109,16 @@ class TestBest:
         ],
     )  # fmt: skip
     def test_the_sentence_separates_timing_from_shape(self, reports, quadratic, speed, words):
-        said = told(reports, {**self.FAR, (QUADRATIC, EPOCHS): quadratic, (SPEED, EPOCHS): speed}).sentence
+        said = told(reports, {**FAR, (QUADRATIC, EPOCHS): quadratic, (SPEED, EPOCHS): speed}).sentence
         assert all(word in said for word in words), said
-        assert said.startswith("Over 3 runs (5 or more are better), by log loss at held-out checkpoints (n = 57), the quadratic path is")
+        assert said.startswith(
+            "Over 3 runs (5 or more are better), by log loss at held-out checkpoints (n = 57), the quadratic path is"
+        )
 
     def test_what_is_infinite_in_one_run_is_best_in_none(self, reports):
-        got = told(reports, {**self.FAR, (LINEAR, WAY): (0.0, np.inf, 0.0)})
+        got = told(reports, {**FAR, (LINEAR, WAY): (0.0, np.inf, 0.0)})
         assert got.best().path == "quadratic"
-        lost = told(reports, {**self.FAR, (LINEAR, EPOCHS): (np.nan, 1.0, 1.0)})
+        lost = told(reports, {**FAR, (LINEAR, EPOCHS): (np.nan, 1.0, 1.0)})
         assert lost.best().path == "linear"
 
 
@@ -182,17 +185,22 @@ class TestCommand:
             return evaluator, nv.Run.from_states(factories.states(model, 6, seed=options.seed + 5))
 
         monkeypatch.setattr("nnvis_widgets.cli.faithfulness.open_demo", small)
+        other = functools.partial(factories.made, factories.ConvNet)
+        monkeypatch.setattr("nnvis_widgets.cli.faithfulness.seeded_lenet", other)
         out = tmp_path / "out"
         base = ["faithfulness", "--demo", "digits", "--no-cuda", "--formats", "csv", "png", "--out", str(out)]
         assert main([*base, "--seeds", "0,2"]) == 0
         agreement = nv.load(out / "faithfulness.safetensors")
         assert agreement.runs == ["seed 0", "seed 2"]
         assert agreement.sentence in capsys.readouterr().out
-        single = {f"{stem}-seed{seed}.{end}" for seed in (0, 2) for stem, end in (("faithfulness", "csv"), ("faithfulness", "safetensors"), ("origins", "csv"))}  # fmt: skip
+        kinds = ("faithfulness-seed{}.csv", "faithfulness-seed{}.safetensors", "origins-seed{}.csv")
+        single = {kind.format(seed) for seed in (0, 2) for kind in kinds}
         together = {"faithfulness.safetensors", "faithfulness.csv", "faithfulness.png", "runs.csv", "origins.csv", "summary.csv"}
         assert {path.name for path in out.iterdir()} == single | together
         second = nv.load(out / "faithfulness-seed2.safetensors")
         assert agreement.distances["kl"][1] == pytest.approx(second.distances("kl")[0], nan_ok=True)
+        begun = nv.LinearPath(other(3).state_dict(), small(argparse.Namespace(seed=2), None)[1].final)  # the next seed's weights
+        assert second.control_loss[1] == pytest.approx(nv.measure_path(evaluator, begun, second.control_alphas).loss, rel=1e-5)
         assert pandas.read_csv(out / "summary.csv")["file"].tolist() == [f"faithfulness-seed{seed}.safetensors" for seed in (0, 2)]
 
     @pytest.mark.parametrize(

@@ -332,6 +332,19 @@ class TestControls:
         assert not origin("zero", start, layout, 3)["conv1.bias"].any()
         assert factories.same(other, origin("unrelated", start, layout, 3))
 
+    def test_the_unrelated_origin_may_be_where_another_training_began(self, final, run, model):
+        other = factories.states(factories.made(factories.ConvNet, 9), 2)[0]
+        got = nv.measure_faithfulness(final, run, origins=["unrelated"], unrelated=other, draws=10)
+        line = nv.measure_path(final, nv.LinearPath(other, run.final), got.control_alphas)
+        assert got.control_loss[1] == pytest.approx(line.loss, rel=1e-5)
+        assert got.provenance["unrelated"] == "given"
+        with pytest.raises(ValueError, match="received those of this run"):
+            nv.measure_faithfulness(final, run, unrelated=run.initial)
+        with pytest.raises(ValueError, match="not among the origins"):
+            nv.iter_faithfulness(final, run, origins=["zero"], unrelated=other)
+        with pytest.raises(ValueError, match=r"unrelated does not fit the model: missing 'fc2\.bias'"):
+            nv.iter_faithfulness(final, run, unrelated={k: v for k, v in other.items() if k != "fc2.bias"})
+
 
 class TestClocks:
     def test_ascending_is_isotonic_regression(self):

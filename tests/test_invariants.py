@@ -204,6 +204,14 @@ CALLS = {
     "measure_path of a weight": lambda w: nv.measure_path(w.evaluator, w.path, scope=("fc1.weight", (5, 17))),
     "measure_training": lambda w: nv.measure_training(w.evaluator, w.run),
     "measure_faithfulness": lambda w: nv.measure_faithfulness(w.evaluator, w.longer, draws=5).sentence,
+    "compare_faithfulness": lambda w: (
+        nv.compare_faithfulness(
+            [
+                nv.measure_faithfulness(w.evaluator, run, draws=5)
+                for run in (w.longer, nv.Run.from_states(factories.states(w.model, 6, 3)))
+            ]
+        ).sentence
+    ),
     "measure_movement": lambda w: nv.measure_movement(w.run, mid=1),
     "planes": planes,
     "measure_surface": surface,

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from ..core.evaluator import Evaluator
+from ..demo.network import seeded_lenet
 from ..experiments.faithful_runs import compare_faithfulness
 from ..experiments.faithfulness import iter_faithfulness
 from ..export.faithfulness import faithfulness_figure, origins_figure
@@ -29,7 +30,9 @@ def faithfulness(options: argparse.Namespace) -> int:
     if not 0 < options.mid_at < 1:
         raise Refused(f"argument --mid-at: between 0 and 1, received {options.mid_at:g}")
     if options.seeds is not None and options.demo is None:
-        raise Refused("argument --seeds: only with --demo; the training of a recorded run is over (nv.compare_faithfulness takes several)")
+        raise Refused(
+            "argument --seeds: only with --demo; the training of a recorded run is over (nv.compare_faithfulness takes several)"
+        )
     if options.seeds is not None and options.seed is not None:
         raise Refused(f"argument --seeds: it says which seeds, received --seed {options.seed} too; give one of them")
     with importable(os.getcwd()):
@@ -94,7 +97,11 @@ def _several(options: argparse.Namespace, output: Output) -> FaithfulnessAgreeme
 
 def _results(options: argparse.Namespace, evaluator: Evaluator, run: Run) -> Any:
     origins = () if options.no_origins else ("unrelated", "noise", "zero")
-    return iter_faithfulness(evaluator, run, mid=mid_index(options.mid, run), mid_at=options.mid_at, origins=origins)
+    # of the demo other initial weights can be had; of a recorded run those that it has, in another order
+    other = seeded_lenet((options.seed or 0) + 1).state_dict() if options.demo is not None and origins else None
+    return iter_faithfulness(
+        evaluator, run, mid=mid_index(options.mid, run), mid_at=options.mid_at, origins=origins, unrelated=other
+    )  # fmt: skip
 
 
 def _summary(report: FaithfulnessReport, seconds: float, file: str) -> dict[str, Any]:

@@ -13,11 +13,14 @@ from scipy import stats
 
 from ..results import SPACES, FaithfulnessAgreement, FaithfulnessReport
 
-_ALIKE = {"split": "the split", "batchnorm": "the BatchNorm policy", "data": "the data", "loss": "the loss", "function": "the outputs"}
+_ALIKE = {
+    "split": "the split", "batchnorm": "the BatchNorm policy", "data": "the data", "loss": "the loss",
+    "function": "what is compared", "unrelated": "the unrelated origin",
+}  # fmt: skip
 
 
 def compare_faithfulness(reports: Sequence[FaithfulnessReport], names: Sequence[str] | None = None) -> FaithfulnessAgreement:
-    """Return what the faithfulness reports of several trainings agree on: means, spreads over runs, and the best path in each space.
+    """Return what the faithfulness reports of several trainings agree on: means, spreads, and the best path in each space.
 
     One report says what holds for one training; how much of it is chance of the seed, only other seeds say. Two give a spread, five
     or more one to rely on.
@@ -81,8 +84,8 @@ def _check_alike(reports: list[FaithfulnessReport], called: list[str]) -> None:
         weights = report.provenance.get("background")
         if weights is not None and weights in trained:
             raise ValueError(
-                f"reports: of different trainings; those of {trained[weights]!r} and {name!r} end in the same weights, bit for bit, and "
-                "one training looked at twice says nothing of another"
+                f"reports: of different trainings; those of {trained[weights]!r} and {name!r} end in the same weights, bit for "
+                "bit, and one training looked at twice says nothing of another"
             )
         trained[weights] = name
         for what in ("paths", "clocks", "origins", "n"):

@@ -1,6 +1,6 @@
 """How faithful paths are to the training that they are drawn for: against held-out checkpoints, in three spaces.
 
-May import: core, results, numpy. All points of all paths and all checkpoints are rows of one family, observed in one pass.
+May import: core, results, numpy, torch. All points of all paths and all checkpoints are rows of one family, observed in one pass.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..core.answers import KINDS
 from ..core.clocks import Travel, travel
 from ..core.evaluator import Evaluator
 from ..core.family import check_states
 from ..core.scope import Scope
-from ..core.states import RunLike, check_run
+from ..core.states import RunLike, State, check_run
 from ..core.sweeping import SERIAL
 from ..core.tally import Sweep
 from ..results import FaithfulnessReport
@@ -40,6 +41,7 @@ def iter_faithfulness(
     checkpoints: Sequence[int] | None = None,
     clocks: Sequence[str] = CLOCKS,
     origins: Sequence[str] = ORIGINS,
+    unrelated: State | None = None,
     samples: int | None = None,
     draws: int = 1000,
     seed: int = 0,
@@ -56,6 +58,10 @@ def iter_faithfulness(
     for name, chosen, known in (("clocks", clocks, CLOCKS), ("origins", origins, ORIGINS)):
         if isinstance(chosen, str) or any(one not in known for one in chosen):
             raise ValueError(f"{name}: a list of some of {', '.join(map(repr, known))}; received {chosen!r}")
+    if unrelated is not None:
+        if "unrelated" not in origins:
+            raise ValueError(f"unrelated: weights for the origin 'unrelated', which is not among the origins {list(origins)!r}")
+        unrelated = check_states(evaluator.layout, [evaluator.layout.check(unrelated, "unrelated")], "unrelated")[0]
     if not list(clocks):
         raise ValueError(f"clocks: at least one of {', '.join(map(repr, CLOCKS))}")
     if not (isinstance(mid_at, numbers.Real) and 0 < mid_at < 1):
@@ -67,7 +73,8 @@ def iter_faithfulness(
     if held is not None and not held:
         raise ValueError(f"checkpoints: at least one that is no knot; the mid knot is {middle}, received {checkpoints!r}")
     covered = evaluator.covered(samples)
-    return _reports(evaluator, run, middle, float(mid_at), held, list(clocks), list(origins), samples, covered, draws, seed)
+    starts = dict.fromkeys(origins) | ({} if unrelated is None else {"unrelated": unrelated})
+    return _reports(evaluator, run, middle, float(mid_at), held, list(clocks), starts, samples, covered, draws, seed)
 
 
 def measure_faithfulness(
@@ -79,6 +86,7 @@ def measure_faithfulness(
     checkpoints: Sequence[int] | None = None,
     clocks: Sequence[str] = CLOCKS,
     origins: Sequence[str] = ORIGINS,
+    unrelated: State | None = None,
     samples: int | None = None,
     draws: int = 1000,
     seed: int = 0,
@@ -108,6 +116,9 @@ def measure_faithfulness(
     origins : sequence of {"unrelated", "noise", "zero"}
         Other starts from which straight lines to the trained weights are drawn: where the loss falls from these as it does from
         the true start, that it falls says little about the training. Empty: none.
+    unrelated : mapping of str to Tensor, optional
+        The origin "unrelated": initial weights of another training, such as ``other_run.initial`` of another seed. Default: the
+        entries of each tensor of this run's own initial weights, in another order.
     samples : int, optional
         Measure on the first batches that hold at least so many of the evaluator's samples. Default: all.
     draws : int
@@ -132,15 +143,15 @@ def measure_faithfulness(
     """
     return answer(
         iter_faithfulness(
-            evaluator, run, mid=mid, mid_at=mid_at, checkpoints=checkpoints, clocks=clocks, origins=origins, samples=samples,
-            draws=draws, seed=seed,
+            evaluator, run, mid=mid, mid_at=mid_at, checkpoints=checkpoints, clocks=clocks, origins=origins, unrelated=unrelated,
+            samples=samples, draws=draws, seed=seed,
         )
     )  # fmt: skip
 
 
 def _reports(
-    evaluator: Evaluator, run: RunLike, mid: int, mid_at: float, held: list[int] | None, clocks: list[str], origins: list[str],
-    samples: int | None, covered: int, draws: int, seed: int,
+    evaluator: Evaluator, run: RunLike, mid: int, mid_at: float, held: list[int] | None, clocks: list[str],
+    starts: dict[str, State | None], samples: int | None, covered: int, draws: int, seed: int,
 ) -> Iterator[FaithfulnessReport]:  # fmt: skip
     count, layout = len(run), evaluator.layout
     scope = Scope.parse(None, layout)
@@ -163,10 +174,13 @@ def _reports(
         raise ValueError(f"checkpoints: at least one that is no knot; {by_way} is the knot at half of the way")
     indices = sorted({0, mid, by_way, count - 1, *held})
     states = check_states(layout, [run[index].state for index in indices], "checkpoint")
-    sources = [origin(kind, states[0], layout, seed) for kind in origins]
+    given = starts.get("unrelated")
+    if given is not None and all(torch.equal(given[name], states[0][name]) for name in layout.shapes):
+        raise ValueError("unrelated: the initial weights of another training, received those of this run")
+    sources = [origin(kind, states[0], layout, seed) if state is None else state for kind, state in starts.items()]
     anchors = [*states, *sources]
     planned = plan(
-        layout, scope, anchors, indices, held, (mid, by_way), mid_at, travelled, clocks, origins, CONTROL_ALPHAS
+        layout, scope, anchors, indices, held, (mid, by_way), mid_at, travelled, clocks, list(starts), CONTROL_ALPHAS
     )  # fmt: skip
     family = evaluator.family(None, anchors, states[-1])
     ledger = Ledger(planned, draws, seed)
@@ -197,7 +211,8 @@ def _reports(
             provenance = evaluator.updated(provenance, sweep) | {"compiled": False, "engine": answers.engine}
             report = FaithfulnessReport(
                 **ledger.found(), **about, n=n, fraction=1.0 if n == covered else fraction,
-                provenance={**provenance, "function": KINDS[ledger.kind], "draws": draws, "bootstrap_seed": seed},
+                provenance={**provenance, "function": KINDS[ledger.kind], "draws": draws, "bootstrap_seed": seed,
+                            "unrelated": "given" if given is not None else "permuted" if "unrelated" in starts else ""},
             )  # fmt: skip
         elif time.monotonic() - last < HEARTBEAT:
             continue

@@ -40,7 +40,7 @@ def faithfulness_figure(report: FaithfulnessReport | FaithfulnessAgreement) -> F
         axes.set_title(SHORT[space], fontsize="medium")
         if space != "log_loss" and axes.get_legend() is not None:
             axes.get_legend().remove()
-    figure.suptitle("\n".join(textwrap.wrap(report.sentence, 130)), fontsize="medium")
+    figure.suptitle("\n".join(textwrap.wrap(report.sentence, 130, break_on_hyphens=False)), fontsize="medium")
     figure.supxlabel(f"{_where(report)}; bars: 95 % intervals of the samples", fontsize="small")
     return figure
 
@@ -50,11 +50,13 @@ def _agreement_figure(agreement: FaithfulnessAgreement) -> Figure:
     for axes, space in zip(figure.subplots(1, 3), ("log_loss", "weights", "kl"), strict=True):
         agreement.plot(axes, space)
         axes.set_title(SHORT[space], fontsize="medium")
+        handles, names = axes.get_legend_handles_labels()
+        axes.get_legend().remove()
         if space != "log_loss":
-            axes.get_legend().remove()
             axes.set_yticklabels([])
-    figure.suptitle("\n".join(textwrap.wrap(agreement.sentence, 150)), fontsize="medium")
-    held = sorted({count for count in agreement.checkpoints})
+    figure.legend(handles, names, loc="outside right center", title="clock", fontsize="small", title_fontsize="small")
+    figure.suptitle("\n".join(textwrap.wrap(agreement.sentence, 150, break_on_hyphens=False)), fontsize="medium")
+    held = sorted(set(agreement.checkpoints))
     where = f"{'-'.join(map(str, held))} held-out checkpoints; {caption(agreement.provenance, agreement.n)}"
     figure.supxlabel(f"{len(agreement.runs)} runs (small); mean and SD over runs; {where}", fontsize="small")
     return figure

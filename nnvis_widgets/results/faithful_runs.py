@@ -1,4 +1,4 @@
-"""What the faithfulness reports of several trainings agree on: means and spreads over the runs, and which path is best in which space.
+"""What the faithfulness reports of several trainings agree on: means, spreads over runs, and which path is best in which space.
 
 May import: results.base, results.faithfulness, numpy. pandas and matplotlib are imported by the methods that need them.
 """
@@ -185,10 +185,10 @@ class FaithfulnessAgreement(Result):
         found = self.best(space)
         if found is None:
             return ""
-        others = f", {len(found.as_close)} others not clearly farther" if len(found.as_close) > 1 else ""
-        others = f", {' by '.join(found.as_close[0])} not clearly farther" if len(found.as_close) == 1 else others
-        where = f"in {SHORT[space]} {found.path} by {found.clock}"
-        return f"{where} ({_pm(found.mean, found.sd)}, best in {found.wins} of {len(self.runs)} runs{others})"
+        close = [f"{path} ({clock})" for path, clock in found.as_close]
+        others = f", {' and '.join(close) if len(close) < 3 else f'{len(close)} others'} not clearly farther" if close else ""
+        where = f"in {SHORT[space]} {found.path} ({found.clock})"
+        return f"{where}: {_pm(found.mean, found.sd)}, best in {found.wins} of {len(self.runs)} runs{others}"
 
     def _said(self, cell: tuple[str, str], space: str) -> str:
         at = self._cell(*cell)
@@ -224,9 +224,9 @@ class FaithfulnessAgreement(Result):
         """Return one row for each origin: mean and SD over runs of the largest rise, and in how many runs there is none."""
         import pandas
 
+        columns = {"origin": self.origins, "rise": self.rises.mean(axis=0), "rise_sd": _sd(self.rises)}
         none = (self.rises == 0).sum(axis=0)
-                columns = {"origin": self.origins, "rise": self.rises.mean(axis=0), "rise_sd": _sd(self.rises), "monotone_runs": none}
-        return pandas.DataFrame({**columns, "seeds": len(self.runs), "n": self.n})
+        return pandas.DataFrame({**columns, "monotone_runs": none, "seeds": len(self.runs), "n": self.n})
 
     def plot(self, ax: Axes | None = None, space: str = "log_loss", clocks: list[str] | None = None) -> Axes:
         """Draw how far each path is from the training: a small dot for each run, the mean with the SD over runs; returns the axes.
@@ -247,7 +247,7 @@ class FaithfulnessAgreement(Result):
             c = self._index("clock", clock, self.clocks)
             y = np.arange(len(self.paths)) + 0.18 * (place - (len(shown) - 1) / 2)
             marker, colour = MARKERS.get(clock, "o"), COLOURS.get(clock)
-            axes.plot(values[:, :, c].T, y, marker, color=colour, markersize=3, alpha=0.45, markeredgewidth=0)
+            axes.plot(values[:, :, c].T, y, marker, color=colour, markersize=4, alpha=0.6, markeredgewidth=0)
             axes.errorbar(
                 mean[:, c], y, xerr=sd[:, c], fmt=marker, color=colour, markersize=6, markeredgecolor="0.15", capsize=3,
                 linestyle="none", label=clock,
