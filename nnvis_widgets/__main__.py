@@ -1,4 +1,4 @@
-"""The command line: ``python -m nnvis_widgets run | surface | faithfulness | layers | parameters | preliminary | notebook``.
+"""The command line: ``python -m nnvis_widgets run``, or surface, faithfulness, layers, parameters, preliminary, thesis, notebook.
 
 Exit codes: 0 done, 1 the work failed, 2 refused before it started, 130 interrupted.
 """
@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             from .cli.notebook import notebook as command
         elif options.command == "preliminary":
             from .cli.preliminary import preliminary as command
+        elif options.command == "thesis":
+            from .cli.thesis import thesis as command
         elif options.command == "faithfulness":
             from .cli.faithfulness import faithfulness as command
         elif options.command == "surface":

@@ -213,6 +213,7 @@ CALLS = {
         ).sentence
     ),
     "measure_movement": lambda w: nv.measure_movement(w.run, mid=1),
+    "measure_weight_course": lambda w: nv.measure_weight_course(w.run, [("fc1.weight", (5, 17))]).to_pandas(),
     "planes": planes,
     "measure_surface": surface,
     "measure_surface after another": surfaces,
@@ -237,6 +238,7 @@ GENERATORS = {
     "iter_training": lambda w: nv.iter_training(w.evaluator, w.run),
     "iter_faithfulness": lambda w: nv.iter_faithfulness(w.evaluator, w.longer, draws=5, clocks=["epochs"], origins=["noise"]),
     "iter_movement": lambda w: iter_movement(w.run, mid=1),
+    "iter_weight_course": lambda w: nv.iter_weight_course(w.run, [("fc1.weight", (5, 17))]),
     "iter_surface": lambda w: nv.iter_surface(w.evaluator, nv.random_plane(w.model), resolution=3),
     "iter_surface after another": lambda w: nv.iter_surface(
         w.evaluator, plane := nv.random_plane(w.model), resolution=5, known=nv.measure_surface(w.evaluator, plane, resolution=3)

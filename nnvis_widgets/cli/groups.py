@@ -159,6 +159,24 @@ def preliminary_options(before: argparse.ArgumentParser) -> None:
     group.add_argument("--repeats", type=_whole(1), default=100, metavar="N", help="random test subsets (default: 100)")
 
 
+def thesis_options(thesis: argparse.ArgumentParser) -> None:
+    """Add the options that say on which trainings the thesis's statements are judged."""
+    group = thesis.add_argument_group("which trainings")
+    group.add_argument("--demo", choices=DEMOS, required=True, help="the thesis's LeNet, trained now or taken from the cache")
+    group.add_argument("--root", metavar="FOLDER", help="where torchvision keeps mnist and fashion-mnist (downloaded when missing)")
+    group.add_argument(
+        "--seeds", type=_seeds(1), default=[0], metavar="0,1,2", help="a training each, with every schedule (default: 0)"
+    )
+    group.add_argument(
+        "--schedules", type=lambda text: text.split(","), default=["step", "constant"], metavar="step,constant",
+        help="of the learning rate (default: both)",
+    )  # fmt: skip
+    group.add_argument("--no-preliminary", action="store_true", help="leave out the preliminary experiments: many short trainings")
+    group.add_argument("--again", action="store_true", help="measure again what is stored")
+    group.add_argument("--device", metavar="DEVICE", help="of the measurements: auto (default), cpu, cuda, cuda:1, ...")
+    group.add_argument("--no-cuda", action="store_true", help="the same as --device cpu")
+
+
 def faithful_options(faithful: argparse.ArgumentParser) -> None:
     """Add the options that say how faithfulness is measured."""
     group = faithful.add_argument_group("how")
@@ -168,7 +186,7 @@ def faithful_options(faithful: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--no-origins", action="store_true", help="leave out the lines from unrelated, noise and zero weights")
     group.add_argument(
-        "--seeds", type=_seeds, metavar="N,N,...",
+        "--seeds", type=_seeds(2), metavar="N,N,...",
         help="train the demo with each of these seeds, and tell what holds over them; five or more are better",
     )  # fmt: skip
     evaluator_options(group)
@@ -208,11 +226,16 @@ def _whole(least: int):
     return whole
 
 
-def _seeds(text: str) -> list[int]:
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() for part in parts) or len(set(map(int, parts))) < max(len(parts), 2):
-        raise argparse.ArgumentTypeError(f"at least two different whole numbers joined by commas, such as 0,1,2; received {text!r}")
-    return [int(part) for part in parts]
+def _seeds(least: int):
+    rule = "different whole numbers" if least == 1 else "at least two different whole numbers"
+
+    def seeds(text: str) -> list[int]:
+        parts = text.split(",")
+        if not all(part.strip().isdecimal() for part in parts) or len(set(map(int, parts))) < max(len(parts), least):
+            raise argparse.ArgumentTypeError(f"{rule} joined by commas, such as 0,1,2; received {text!r}")
+        return [int(part) for part in parts]
+
+    return seeds
 
 
 def _finite(text: str) -> float:

@@ -16,6 +16,7 @@ from .groups import (
     preliminary_options,
     selection_options,
     source_options,
+    thesis_options,
     weight_options,
 )
 
@@ -80,6 +81,16 @@ examples:
   python -m nnvis_widgets parameters --run runs/lenet --source mymodule:model_and_data --choose random --count 200 --out results
 """
 
+_THESIS = """\
+What our measurements say to the statements of the thesis that this tool began with: numbers with intervals, run by run, and
+verdicts that follow from rules. Writes tables (CSV, Markdown, HTML), a picture and the result. Trainings and studies are stored
+in the user's cache, and made where they are missing."""
+_THESIS_EXAMPLES = """\
+examples:
+  python -m nnvis_widgets thesis --demo digits --out results
+  python -m nnvis_widgets thesis --demo mnist --root ../data --seeds 0,1,2 --out results
+"""
+
 
 class Refused(ValueError):
     """Input that cannot work, found before the work starts; the message names the argument."""
@@ -108,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
          (source_options, weight_options)),
         ("faithfulness", "compare paths with the recorded training", _FAITHFULNESS, _FAITHFULNESS_EXAMPLES,
          (source_options, faithful_options)),
+        ("thesis", "judge the thesis's statements", _THESIS, _THESIS_EXAMPLES, (thesis_options,)),
     ):  # fmt: skip
         command = commands.add_parser(
             name, help=summary, description=description, epilog=examples, allow_abbrev=False,

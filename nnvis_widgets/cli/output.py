@@ -84,6 +84,12 @@ class Progress:
         self._bar.n = round(self._before + fraction, 3)
         self._bar.refresh()
 
+    def said(self, what: str, fraction: float) -> None:
+        """Show what is being done, and how far it is."""
+        self._bar.set_description_str(what, refresh=False)
+        self._bar.n = round(fraction, 3)
+        self._bar.refresh()
+
     def drain(self, results: Iterator[Any]) -> Any:
         """Return the last of the results of a task."""
         for result in results:

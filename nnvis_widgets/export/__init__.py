@@ -11,16 +11,19 @@ from .parameters import phase_figure, scan_figure
 from .paths import moved, movement_figure, overview_figure, path_figure
 from .preliminary import preliminary_figure
 from .surfaces import surface_figure, surface_figure_3d
+from .together import course_figure, opacity_figure, training_figure
 
 __all__ = [
     "PICTURES",
     "animate_trajectory",
+    "course_figure",
     "faithfulness_figure",
     "file_stem",
     "layer_figure",
     "layer_history_figure",
     "moved",
     "movement_figure",
+    "opacity_figure",
     "origins_figure",
     "overview_figure",
     "path_figure",
@@ -32,5 +35,6 @@ __all__ = [
     "scan_figure",
     "surface_figure",
     "surface_figure_3d",
+    "training_figure",
     "write_whole",
 ]

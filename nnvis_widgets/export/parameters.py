@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from ..results import COLOURS, ParameterScan, caption
 from ..results.parameters import PATTERN_STYLES
+from .files import Picture
 
 _ACROSS = 6
 MOST = 48  # panels of one figure
@@ -33,7 +34,7 @@ def scan_figure(scan: ParameterScan, most: int = MOST) -> Figure:
     for name, numbers in shown.items():
         rows += [(name, numbers[first : first + _ACROSS]) for first in range(0, len(numbers), _ACROSS)]
     across = max((len(numbers) for _, numbers in rows), default=1)
-    figure = Figure(figsize=(2.1 * max(across, 3), 1.0 + 1.9 * max(len(rows), 1)), layout="constrained")
+    figure = Picture(figsize=(2.1 * max(across, 3), 1.0 + 1.9 * max(len(rows), 1)), layout="constrained")
     grid = figure.subplots(max(len(rows), 1), across, squeeze=False, sharex=True)
     for axes in grid.ravel():
         axes.set_axis_off()
@@ -58,7 +59,7 @@ def scan_figure(scan: ParameterScan, most: int = MOST) -> Figure:
 
 def phase_figure(scan: ParameterScan) -> Figure:
     """Return the phase diagram: each weight at the share of its way at the mid checkpoint, and the place of its minimum."""
-    figure = Figure(figsize=(8.6, 5.4), layout="constrained")
+    figure = Picture(figsize=(8.6, 5.4), layout="constrained")
     scan.plot(figure.add_subplot())
     lost = int((~np.isfinite(scan.rho)).sum())
     beyond = int((np.isfinite(scan.u_star) & (scan.u_star_edge != 0)).sum())

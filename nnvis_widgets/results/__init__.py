@@ -4,6 +4,8 @@ May import: store, numpy. Importing any of them registers all, so that `load` kn
 """
 
 from .base import Measurement, Result, ResultSet, caption, load
+from .claims import Claim
+from .course import WeightCourse
 from .epochs import EpochStudy
 from .faithful_runs import FaithfulnessAgreement
 from .faithfulness import SPACES, FaithfulnessReport
@@ -15,11 +17,13 @@ from .movement import MovementTable
 from .parameters import ParameterScan
 from .path import COLOURS, LINES, PathResult
 from .sample_size import SamplesNeeded, TestSizeStudy
+from .statements import Statements
 from .surface import SurfaceResult, Trajectory
 from .training_size import TrainingSizeStudy
 
 __all__ = [
     "COLOURS",
+    "Claim",
     "EpochStudy",
     "LINES",
     "SPACES",
@@ -37,10 +41,12 @@ __all__ = [
     "Result",
     "ResultSet",
     "SamplesNeeded",
+    "Statements",
     "SurfaceResult",
     "TestSizeStudy",
     "TrainingSizeStudy",
     "Trajectory",
+    "WeightCourse",
     "caption",
     "load",
 ]

@@ -1,0 +1,144 @@
+"""Statements in words: a table for a notebook or a file, a card for one of them.
+
+May import: results.claims. Colours never say anything alone: each verdict has an icon and its word.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import TYPE_CHECKING
+
+from .claims import FAILS, HOLDS, IN_PART, MISSING, UNDECIDED
+
+if TYPE_CHECKING:
+    from .statements import Statements
+
+# Okabe and Ito's colours, and marks that are told apart without them
+COLOURS = {
+    HOLDS: ("#009E73", "o"),
+    IN_PART: ("#E69F00", "D"),
+    FAILS: ("#D55E00", "X"),
+    UNDECIDED: ("#7F7F7F", "s"),
+    MISSING: ("#BBBBBB", "."),
+}
+ICONS = {HOLDS: "✔", IN_PART: "◐", FAILS: "✘", UNDECIDED: "?", MISSING: "–"}
+_LINE = "1px solid rgba(127,127,127,.35)"
+_CELL = f"text-align:left;vertical-align:top;padding:.4em .7em;border-bottom:{_LINE};white-space:normal;background:transparent"
+_SMALL = "font-size:88%;opacity:.8"
+
+
+def plain(value: float) -> str:
+    """Return a number with about three digits, and no power of ten where it can be read without.
+
+    Examples
+    --------
+    >>> [plain(value) for value in (0.0, 97.53, -0.01234, 1000.0, 2.5e-7)]
+    ['0', '97.5', '-0.0123', '1000', '2.5e-07']
+    """
+    if not math.isfinite(value):
+        return str(value)
+    size = abs(value)
+    if size == 0 or size >= 1e5 or size < 1e-4:
+        return f"{value:.3g}"
+    return f"{value:.{max(0, min(4, 2 - math.floor(math.log10(size))))}f}"
+
+
+def number(value: float, low: float, high: float, unit: str) -> str:
+    """Return a number with its interval, and without one where that has no width."""
+    unit = f" {unit}" if unit else ""
+    return f"{plain(value)}{unit}" if low == high else f"{plain(value)}{unit} [{plain(low)}, {plain(high)}]"
+
+
+def rule(what: str, above: bool, bound: float, unit: str) -> str:
+    """Return a claim in words."""
+    unit = f" {unit}" if unit else ""
+    return f"{what} {'>' if above else '<'} {bound:g}{unit}"
+
+
+def tally(verdict: str, words: list[str]) -> str:
+    """Return a verdict, and where runs do not agree how many say what."""
+    if len(set(words)) < 2:
+        return verdict
+    return f"{verdict} ({', '.join(f'{words.count(word)} {word}' for word in ICONS if word in words)})"
+
+
+def badge(word: str, counted: str = "") -> str:
+    """Return a verdict as HTML: icon, word, and what runs that disagree say."""
+    rest = counted.removeprefix(word).strip()
+    more = f"<div style='{_SMALL}'>{html.escape(rest)}</div>" if rest else ""
+    return (
+        f'<span style="white-space:nowrap;border-left:.3em solid {COLOURS[word][0]};padding-left:.45em">{ICONS[word]} '
+        f"<b>{html.escape(word)}</b></span>{more}"
+    )
+
+
+def overview(found: Statements) -> str:
+    """Return all statements as an HTML table: where, what and by which rule, numbers and verdict of each group, the verdict."""
+    groups = found.group_names
+    rows = []
+    for at, key in enumerate(found.keys):
+        rules = _lines([f"{line}" for line in found.rule(key)])
+        cells = [
+            f"{html.escape(found.where[at])}<div style='{_SMALL}'>{html.escape(key)}</div>",
+            f"{html.escape(found.says[at])}<div style='{_SMALL}'>{html.escape(found.source[at])}. Holds if{rules}</div>",
+        ]
+        for group in groups:
+            numbers = found.numbers(key, group)
+            lines = f"<div style='{_SMALL}'>&nbsp;{_lines(numbers)}</div>" if any(numbers) else ""
+            cells.append(badge(found.verdict(key, group), found.counted(key, group)) + lines)
+        rows.append([*cells, badge(found.verdict(key))])
+    return _table(["where", "statement", *groups, "all runs"], rows) + f"<p style='{_SMALL}'>{_legend(found)}</p>"
+
+
+def card(found: Statements, key: str) -> str:
+    """Return one statement as HTML: what it says, each claim's number in each group, the verdicts, and what to know of it."""
+    at, groups = found.keys.index(key), found.group_names
+    columns = {group: found.numbers(key, group) for group in groups}
+    rows = [
+        [html.escape(words), *(html.escape(columns[group][line]) for group in groups)] for line, words in enumerate(found.rule(key))
+    ]
+    rows.append(["", *(badge(found.verdict(key, group), found.counted(key, group)) for group in groups)])
+    remark = f"<div style='opacity:.85;margin-top:.3em'>{html.escape(found.remark[at])}</div>" if found.remark[at] else ""
+    return (
+        f"<div style='border:{_LINE};border-left:.4em solid {COLOURS[found.verdict(key)][0]};padding:.6em .9em;max-width:62em'>"
+        f"<div style='{_SMALL}'>{html.escape(found.where[at])} · {html.escape(found.source[at])}</div>"
+        f"<div style='font-size:110%;margin:.2em 0 .4em'>{html.escape(found.says[at])}</div>"
+        f"{badge(found.verdict(key))}{_table(['holds if', *groups], rows)}{remark}</div>"
+    )
+
+
+def table(found: Statements) -> str:
+    """Return all statements as a Markdown table."""
+    groups = found.group_names
+    heads = ["where", "statement", "holds if", *groups, "verdict"]
+    lines = [" | ".join(heads), " | ".join("---" for _ in heads)]
+    for at, key in enumerate(found.keys):
+        cells = [found.where[at], found.says[at], "; ".join(found.rule(key))]
+        for group in groups:
+            numbers = "; ".join(line or "–" for line in found.numbers(key, group))
+            cells.append(found.counted(key, group) + (f": {numbers}" if numbers.strip("–; ") else ""))
+        word = found.verdict(key)
+        lines.append(" | ".join(cell.replace("|", "\\|") for cell in [*cells, f"{ICONS[word]} {word}"]))
+    return "\n".join(f"| {line} |" for line in lines) + "\n"
+
+
+def _legend(found: Statements) -> str:
+    return (
+        f"Numbers: the mean over the runs of a column, in brackets from where to where their 95 % intervals reach; n = {found.n}. "
+        "A statement holds in a run where each interval lies on the claimed side of its bound, in part where some do, not "
+        "where none does and at least one lies on the other side; else it is undecided."
+    )
+
+
+def _lines(lines: list[str]) -> str:
+    return "".join(f"<div>{html.escape(line) or '–'}</div>" for line in lines)
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    top = "".join(f"<th style='{_CELL}'>{html.escape(head)}</th>" for head in heads)
+    body = "".join("<tr>" + "".join(f"<td style='{_CELL}'>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return (
+        "<div style='overflow-x:auto'><table style='border-collapse:collapse;margin:.2em 0;font-size:95%'>"
+        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    )

@@ -1,0 +1,293 @@
+"""The statements of the thesis: each can hold and can fail, what is measured for them, and the files that it is kept in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace as Study
+
+import factories
+import numpy as np
+import pytest
+from scipy import stats
+
+import nnvis_widgets as nv
+from nnvis_widgets.demo.thesis import FIGURES, STATEMENTS, Evidence, Settings, figures, judged, loading
+from nnvis_widgets.demo.thesis.intervals import median_interval, tau
+from nnvis_widgets.demo.thesis.studying import studied
+from nnvis_widgets.export import course_figure, opacity_figure, training_figure
+from nnvis_widgets.results import PathResult
+
+EPOCHS = 16
+
+
+def path(loss, accuracy=0.98, n=10_000, kind="training", alphas=None, error=1e-3):
+    loss = np.asarray(loss, dtype=float)
+    accuracies = np.broadcast_to(np.asarray(accuracy, dtype=float), loss.shape)
+    alphas = np.linspace(0, 1, len(loss)) if alphas is None else np.asarray(alphas, dtype=float)
+    same = np.full(len(loss), error)
+    return PathResult(alphas, loss, same, same, {"accuracy": accuracies}, n, kind, "model", 1.0)
+
+
+def training(good):
+    return {"training": path(np.full(EPOCHS, 0.1) if good else np.linspace(1, 0.1, EPOCHS), 0.99 if good else 0.9)}
+
+
+def layers(order=("fc1", "conv1", "conv2"), harm=(0.9, 0.8, 0.0)):
+    at, half = np.array(harm), 0.004
+    ranks = np.arange(1, 4)
+    return {"layers": Study(
+        layers=list(order), criticality=at, low=at - half, high=at + half, rank_low=ranks, rank_high=ranks, critical_above=0.25,
+        margin=0.01, accuracy_drop=at, accuracy_drop_low=at - half, accuracy_drop_high=at + half,
+    )}  # fmt: skip
+
+
+def faithful(difference, mid=7):
+    report = Study(mid=mid, difference=lambda other, one, space: (difference, difference - 0.1, difference + 0.1))
+    return {"faithfulness": report}
+
+
+def model_paths(at_half, outside):
+    grid = [-0.5, 0, 0.5, 1, 1.5]
+    return {
+        "path/model/linear": path([1, 2, 1, 0.1, 1], alphas=grid, kind="linear"),
+        "path/model/quadratic": path([outside, 2, at_half, 0.1, outside], alphas=grid, kind="quadratic"),
+    }
+
+
+def scan(pattern=("bump",), sequence="mMm", u_star=0.5, rising=True, count=60):
+    steps = np.arange(count, dtype=float)
+    linear = np.stack([np.zeros(count), steps if rising else -steps + count], axis=1)
+    sequences = [sequence] * count if isinstance(sequence, str) else sequence
+    return Study(
+        pattern=[pattern[k % len(pattern)] for k in range(count)], sequence=sequences,
+        mirrored=np.zeros(count, dtype=bool), u_star=np.full(count, u_star), rho=np.ones(count), distance=steps,
+        alphas=np.array([0.0, 1.0]), linear=linear,
+    )  # fmt: skip
+
+
+def preliminary(excess, left, steps):
+    epochs = np.arange(1, 21)
+    study = Study(
+        arms=["decayed"], epochs=epochs, excess=np.full((1, 20), excess), excess_high=np.full((1, 20), excess + 0.001),
+        chosen=np.array([10.0]), rate_left=np.full((1, 20), left),
+    )  # fmt: skip
+    means = np.array([[2.0, 1.0], [1.0 + steps, 1.0]])
+    sizes = Study(arms=["equal epochs", "equal steps"], sizes=[100, 200], mean=means, low=means - 0.01, high=means + 0.01)
+    return {"epochs/decayed": study, "training-size": sizes}
+
+
+def subsets(observed, error):
+    both = {"accuracy": np.array([0.5, error])}
+    return {
+        "test-size": Study(
+            sizes=np.array([10, 80]), population=100, repeats=100, observed={"accuracy": np.array([0.5, observed])}, error=both
+        )
+    }
+
+
+def planes(inside, explained):
+    off = np.append(np.full(9, np.sqrt(1 - inside)), 0.0)
+    random = {f"trajectory/random {k}": Study(off_plane=off, explained=None) for k in range(3)}
+    return random | {"trajectory/pca": Study(off_plane=off, explained=np.array([explained - 0.1, 0.1]))}
+
+
+def oscillating(agreeing):
+    extrema = ["m" * (1 + k % 5) for k in range(60)]
+    turns = np.array([len(one) if agreeing else 6 - len(one) for one in extrema])
+    return {"scan/fc1": scan(sequence=extrema), "course/fc1": Study(turns=turns)}
+
+
+def changes(size, n):
+    weights = {f"weight/{k}/linear": path([0.1, 0.1], [0.98 - size, 0.98], n) for k in range(8)}
+    return {"training": path([0.1, 0.1], n=n), **weights}
+
+
+BOTH = {  # studies with which a statement holds, and with which it does not
+    "accuracy": (training(True), training(False)),
+    "epochs": (training(True), training(False)),
+    "more-epochs": (preliminary(0.001, 0.5, 1), preliminary(0.5, 0.01, 1)),
+    "training-size": (preliminary(0, 1, 0.95), preliminary(0, 1, 0.1)),
+    "test-size": (subsets(0.0005, 0.0005), subsets(0.01, 0.05)),
+    "first-layer": (layers(), layers(("conv2", "conv1", "fc1"), (0.9, 0.8, 0.7))),
+    "robust-layers": (layers(), layers(harm=(0.1, 0.05, 0.0))),
+    "ambient-layers": (layers(), layers(harm=(0.9, 0.8, 0.7))),
+    "meets-training": (
+        {**model_paths(0.1, 3), **training(True), **faithful(0)}, {**model_paths(0.2, 3), **training(True), **faithful(0)},
+    ),
+    "quadratic-nearer": (faithful(0.5), faithful(-0.5)),
+    "bend-helps": (faithful(0.5), faithful(-0.5)),
+    "runs-away": (model_paths(0.1, 3), model_paths(0.1, 0.3)),
+    "distance": ({"scan/fc1": scan()}, {"scan/fc1": scan(rising=False)}),
+    "five-patterns": (
+        {"scan/fc1": scan(("bump", "wave", "flat-region", "descending-convex", "ascending-concave"))},
+        {"scan/fc1": scan(("complex", "coincident", "complex", "bump"))},
+    ),
+    "bump-rule": (
+        {"scan/fc1": scan(), "scan/fc2": scan(sequence="m", u_star=1.5)},
+        {"scan/fc1": scan(u_star=1.2), "scan/fc2": scan(sequence="m")},
+    ),
+    "small-changes": (changes(0.005, 1_000_000), changes(0.00001, 8000)),
+    "oscillation": (oscillating(True), oscillating(False)),
+    "planes": (planes(0.001, 0.95), planes(0.5, 0.6)),
+}  # fmt: skip
+
+
+class TestStatements:
+    @pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement.key)
+    def test_each_of_them_can_hold_and_can_fail(self, statement):
+        evidence = [Evidence(f"step {k}", "step", studies) for k, studies in enumerate(BOTH[statement.key])]
+        found = judged(evidence, [statement])
+        first, second = found.verdicts(statement.key)
+        assert first == "holds", found.claims_to_pandas().to_string()
+        # conv1 stays among the first two where the order of the others is turned round
+        assert second == ("in part" if statement.key == "first-layer" else "does not hold"), found.claims_to_pandas().to_string()
+
+    def test_nothing_is_said_where_nothing_was_measured(self):
+        found = judged([Evidence("step 0", "step", training(True))])
+        words = {key: found.verdict(key) for key in found.keys}
+        assert {key for key, word in words.items() if word != "not measured"} == {"accuracy", "epochs"}
+        with pytest.raises(ValueError, match="evidence"):
+            judged([])
+
+    def test_verdicts_are_counted_by_schedule(self):
+        runs = [("step 0", "step", True), ("step 1", "step", True), ("constant 0", "constant", False)]
+        found = judged([Evidence(name, group, training(good)) for name, group, good in runs])
+        assert [found.verdict("epochs", group) for group in ("step", "constant")] == ["holds", "does not hold"]
+        assert found.verdict("epochs") == "in part"
+
+    def test_each_figure_leads_to_statements_and_each_statement_says_how_it_is_known(self):
+        keys = [statement.key for statement in STATEMENTS]
+        assert len(set(keys)) == len(keys) == len(BOTH)
+        assert all(statement.says and statement.where and statement.source for statement in STATEMENTS)
+        assert {key for entry in FIGURES for key in entry.keys} <= set(keys)
+        table = figures()
+        assert len(table) == len(FIGURES)
+        assert table.figures.iloc[0].startswith("6.2")
+        assert table.figures.iloc[-1].endswith("6.27")
+
+
+class TestIntervals:
+    def test_tau_is_kendalls_and_its_interval_holds_it(self):
+        rng = np.random.default_rng(1)
+        x = rng.integers(0, 5, 40).astype(float)
+        y = x + rng.normal(size=40).round()
+        value, low, high = tau([(x, y)])
+        assert value == pytest.approx(stats.kendalltau(x, y).statistic)
+        assert -1 <= low < value < high <= 1
+        assert np.isnan(tau([(np.ones(5), np.arange(5.0))])).all()
+        assert tau([(x, y), (np.ones(5), np.arange(5.0))])[0] == value
+
+    def test_the_interval_of_a_median_covers_it_as_often_as_it_says(self):
+        rng = np.random.default_rng(2)
+        ends = [median_interval(rng.normal(size=24)) for _ in range(1000)]
+        assert 0.93 <= np.mean([low <= 0 <= high for low, high in ends]) <= 0.99
+        assert np.isnan(median_interval([1.0] * 5)).all()
+
+
+class TestCourse:
+    def test_it_has_the_recorded_values_and_counts_turns(self):
+        model = factories.made(factories.ConvNet)
+        run = nv.Run.from_states(factories.states(model, 6))
+        index = [("fc1.weight", (3, 17)), ("conv1.bias", (2,))]
+        course = nv.measure_weight_course(run, index)
+        assert course.values.shape == (2, 6)
+        for row, (tensor, position) in enumerate(index):
+            assert course.values[row].tolist() == [float(run[k].state[tensor][position]) for k in range(6)]
+        assert len(course.to_pandas()) == 12
+        by_hand = replace(course, values=np.array([[0, 1, 1, 2, 4, 8.0], [0, 2, 1, 1, 3, 1.0]]))
+        assert by_hand.turns.tolist() == [0, 3]
+        assert by_hand.tortuosity.tolist() == [1.0, 7.0]
+
+    @pytest.mark.parametrize("wrong", [[("fc9.weight", (0, 0))], [("fc1.weight", (0,))], [("fc1.weight", (99, 0))], [3]])
+    def test_a_weight_that_is_not_there_is_refused(self, wrong):
+        run = nv.Run.from_states(factories.states(factories.made(factories.ConvNet), 3))
+        with pytest.raises(ValueError, match="index"):
+            nv.measure_weight_course(run, wrong)
+
+
+SMALL = Settings(5, 3, 4, 2, 4, ("fc1", "fc2"), 57, 57, 3, 2)
+
+
+@pytest.fixture(scope="module")
+def studies():
+    model = factories.made(lambda: factories.ConvNet(norm=False), 2)
+    run = nv.Run.from_states(factories.states(model, 7))
+    model.load_state_dict(run.final)
+    images, _ = factories.images()
+    data = images, model(images).argmax(1)  # what the last checkpoint answers: it has learnt
+    told = []
+    found = studied(nv.Evaluator(model, data, device="cpu"), run, SMALL, lambda what, share: told.append((what, share)))
+    return found, told
+
+
+class TestStudies:
+    def test_they_are_what_the_statements_need(self, studies):
+        found = judged([Evidence("step 0", "step", studies[0])])
+        missing = {key for key in found.keys if found.verdict(key) == "not measured"}
+        assert missing == {"more-epochs", "training-size"}
+        assert found.n == 57
+
+    def test_each_is_complete_and_told_of(self, studies):
+        found, told = studies
+        assert all(getattr(study, "fraction", 1.0) == 1.0 for study in found.values())
+        last = dict(told)
+        assert len(last) > 10
+        assert set(last.values()) == {1.0}
+
+    def test_they_are_drawn(self, studies, tmp_path):
+        found, _ = studies
+        figure = course_figure(found["course/fc1"], found["scan/fc1"])
+        dots = figure.axes[1].collections[0]
+        assert dots.get_sizes().sum() == 28 * 4
+        lines = opacity_figure(found["scan/fc1"]).axes[0].lines
+        far = found["scan/fc1"].distance
+        assert [line.get_alpha() for line in lines] == pytest.approx(np.maximum(far / far.max(), 0.08))
+        drawn = training_figure({"a": found["training"], "b": found["training"]})
+        assert [axes.get_ylabel() for axes in drawn.axes] == ["loss", "accuracy"]
+        with pytest.raises(ValueError, match="same weights"):
+            course_figure(found["course/fc2"], found["scan/fc1"])
+        with pytest.raises(ValueError, match="measure_training"):
+            training_figure({"a": found["path/model/linear"]})
+
+    def test_they_are_kept_in_one_file_and_measured_anew_where_that_is_damaged(self, studies, tmp_path):
+        calls = []
+
+        def measure():
+            calls.append(1)
+            return studies[0]
+
+        place = tmp_path / "thesis" / "digits-step-0.safetensors"
+        loading._stored(place, False, measure)
+        again = loading._stored(place, False, measure)
+        assert len(calls) == 1
+        assert list(again) == list(studies[0])
+        assert (
+            judged([Evidence("a", "a", again)])
+            .claims_to_pandas()
+            .equals(judged([Evidence("a", "a", studies[0])]).claims_to_pandas())
+        )
+        place.write_bytes(place.read_bytes()[:100])
+        loading._stored(place, False, measure)
+        loading._stored(place, True, measure)
+        assert len(calls) == 3
+
+
+class TestLoading:
+    def test_auto_is_mnist_where_it_is_and_the_digits_elsewhere(self, tmp_path, monkeypatch):
+        monkeypatch.delenv(loading.MNIST_ROOT, raising=False)
+        assert loading._found("auto", None) == ("digits", None)
+        assert loading._found("auto", tmp_path) == ("digits", None)
+        (tmp_path / "MNIST").mkdir()
+        assert loading._found("auto", tmp_path) == ("mnist", tmp_path)
+        monkeypatch.setenv(loading.MNIST_ROOT, str(tmp_path))
+        assert loading._found("auto", None) == ("mnist", str(tmp_path))
+        assert loading._found("digits", None) == ("digits", None)
+
+    @pytest.mark.parametrize(("wrong", "name"), [
+        ({"data": "imagenet"}, "data"), ({"seeds": ()}, "seeds"), ({"seeds": (0, 0)}, "seeds"), ({"seeds": ("a",)}, "seeds"),
+        ({"schedules": ("cosine",)}, "schedule"),
+    ])  # fmt: skip
+    def test_bad_input_is_refused_before_anything_is_trained(self, wrong, name, tmp_path):
+        with pytest.raises(ValueError, match=name):
+            nv.load_thesis(**({"data": "digits", "cache": tmp_path} | wrong))
+        assert not list(tmp_path.iterdir())
