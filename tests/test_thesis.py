@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 import nnvis_widgets as nv
-from nnvis_widgets.demo.thesis import FIGURES, STATEMENTS, Evidence, Settings, figures, judged, loading
+from nnvis_widgets.__main__ import main
+from nnvis_widgets.demo.thesis import FIGURES, STATEMENTS, Evidence, Settings, Thesis, figures, judged, loading
 from nnvis_widgets.demo.thesis.intervals import median_interval, tau
 from nnvis_widgets.demo.thesis.studying import studied
 from nnvis_widgets.export import course_figure, opacity_figure, training_figure
@@ -291,3 +292,40 @@ class TestLoading:
         with pytest.raises(ValueError, match=name):
             nv.load_thesis(**({"data": "digits", "cache": tmp_path} | wrong))
         assert not list(tmp_path.iterdir())
+
+
+class TestCommandLine:
+    def test_it_writes_the_statements_as_tables_a_page_a_picture_and_a_result(self, studies, tmp_path, monkeypatch, capsys):
+        from nnvis_widgets.cli import thesis as command
+
+        asked = {}
+
+        def load(data, **options):
+            asked.update(options, data=data)
+            options["progress"]("step 0: training", 0.5)
+            evidence = [Evidence("step 0", "step", studies[0])]
+            return Thesis(data, judged(evidence), evidence)
+
+        monkeypatch.setattr(command, "load_thesis", load)
+        out = tmp_path / "out"
+        assert (
+            main(["thesis", "--demo", "digits", "--seeds", "0,2", "--out", str(out), "--formats", "csv", "png", "--no-cuda"]) == 0
+        )
+        assert (asked["seeds"], asked["schedules"], asked["device"]) == ([0, 2], ["step", "constant"], "cpu")
+        assert {path.name for path in out.iterdir()} == {
+            "statements.safetensors", "statements.csv", "claims.csv", "figures.csv", "statements.md", "statements.html",
+            "verdicts.png",
+        }  # fmt: skip
+        assert len(nv.load(out / "statements.safetensors")) == len(STATEMENTS)
+        page = (out / "statements.html").read_text(encoding="utf-8")
+        assert all(statement.key in page for statement in STATEMENTS)
+        assert "7 files" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(("wrong", "message"), [
+        (["--seeds", "0,0"], "seeds"), (["--seeds", "a"], "seeds"), (["--schedules", "cosine"], "schedules"),
+        (["--root", "x"], "root"),
+    ])  # fmt: skip
+    def test_it_refuses_what_cannot_work(self, wrong, message, tmp_path, capsys):
+        assert main(["thesis", "--demo", "digits", "--out", str(tmp_path / "out"), *wrong]) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
