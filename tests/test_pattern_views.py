@@ -11,6 +11,7 @@ from nnvis_widgets.views.pattern_looks import LOOKS, ORDER
 from nnvis_widgets.views.phase import PhaseView
 from nnvis_widgets.views.phase_map import regions
 from nnvis_widgets.views.weight_detail import WeightDetail
+from nnvis_widgets.views.weight_line import WeightLine
 from nnvis_widgets.widgets.parameter_preview import Lines
 from nnvis_widgets.widgets.parameter_scene import detail_of, pages_of
 
@@ -241,6 +242,48 @@ class TestDetail:
         view.show(detail_of(scan, 0, None, True))
         assert view.figures["loss"].axes[1].label == "loss − 2.5"
         np.testing.assert_allclose(view.lines["linear"].y, 1e-9 * (ALPHAS - 1), atol=1e-15)
+
+
+class TestLine:
+    def test_one_function_and_two_ways_along_it(self, scan):
+        view = WeightLine()
+        view.show(detail_of(scan, 1, None, True))
+        np.testing.assert_array_equal(view.points["linear"].x, ALPHAS)
+        for kind in ("linear", "quadratic"):  # both are read from the same parabola
+            np.testing.assert_allclose(view.points[kind].y, (view.points[kind].x - 0.4) ** 2, atol=1e-12)
+        np.testing.assert_allclose(view.curve.y, (view.curve.x - 0.4) ** 2, atol=2e-3)
+        assert (np.diff(view.curve.x) > 0).all()
+        assert set(scan.u[1]) | set(ALPHAS) <= {*view.points["linear"].x, *view.points["quadratic"].x}
+        np.testing.assert_allclose(view.ways["quadratic"].x, u(view.ways["quadratic"].y, 0.95))
+        assert view.stops["quadratic"].y.tolist() == [-0.5, 0.0, 0.5, 1.0, 1.5]
+        assert view.stops["quadratic"].x[1:4].tolist() == pytest.approx([0.0, 0.95, 1.0])
+        assert (view.turn.y[0], view.turn.x[0]) == pytest.approx(tuple(map(float, turning_point(0.95))))
+        assert [mark.x.tolist() for mark in view.minima] == [[0.4, 0.4]] * 2
+        assert view.spreads[0].x.tolist() == pytest.approx([0.3, 0.5])
+        assert not view.before.visible
+        view.show(None)
+        assert not any(mark.visible for figure in view.figures.values() for mark in figure.marks)
+
+    def test_values_of_the_weight_stand_where_it_has_them(self):
+        scan = made(start=np.array([0.2, 2.0, 0.0, 0.0]), final=np.array([-0.1, 2.0, 1.0, 1.0]))
+        view = WeightLine()
+        view.show(detail_of(scan, 0, None, False))
+        for place in view._values.tick_values:
+            assert float(view._values.tick_labels[f"{place:.9g}"]) == pytest.approx(0.2 - 0.3 * place, abs=1e-6)
+        assert len(view._values.tick_values) >= 4
+        assert not view.spreads[0].visible
+        view.show(detail_of(scan, 1, None, False))
+        assert not view._values.visible  # it has not moved
+
+    def test_another_mid_is_another_way_along_the_same_function(self, scan):
+        view, imagined = WeightLine(), Lines(scan).what_if(1, 0.7)
+        view.show(detail_of(scan, 1, None, True))
+        before = view.curve.y.copy()
+        view.show(detail_of(scan, 1, imagined, True))
+        np.testing.assert_array_equal(view.curve.y, before)
+        np.testing.assert_array_equal(view.before.x, scan.u[1])
+        np.testing.assert_allclose(view.ways["quadratic"].x, u(ALPHAS, 0.7))
+        np.testing.assert_array_equal(view.points["quadratic"].y, imagined.quadratic)
 
 
 class TestPreview:

@@ -20,7 +20,9 @@ from .plot import NOTHING, assign
 from .theme import FAINT, INK, KIND_COLOURS, KIND_DASHES
 
 COLUMNS = 6
-ROWS = 5.4  # of a page, in heights of a cell
+ROWS = 5.4  # of a page of so many columns, in heights of a cell
+_MOST_ROWS = 9.0
+_LEAST_WIDTH = 108  # pixels of a cell with a name
 _HEADING = 0.34
 _PIXELS = 104  # height of a cell
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.05, 0.95, 0.2, 0.93  # of the curves within their cell
@@ -42,9 +44,21 @@ class Page:
     headings: tuple[tuple[float, str, int, int], ...]
     cells: tuple[Cell, ...]
     height: float
+    columns: int = COLUMNS
 
 
-def paginate(groups: Sequence[tuple[str, Sequence[int]]], columns: int = COLUMNS, rows: float = ROWS) -> list[Page]:
+def columns_in(pixels: int) -> int:
+    """Return how many small pictures with their names fit beside each other.
+
+    Examples
+    --------
+    >>> columns_in(1250), columns_in(700), columns_in(345)
+    (6, 6, 3)
+    """
+    return min(max(pixels // _LEAST_WIDTH, 2), COLUMNS)
+
+
+def paginate(groups: Sequence[tuple[str, Sequence[int]]], columns: int = COLUMNS, rows: float | None = None) -> list[Page]:
     """Return the pages that show groups of weights (pattern, rows of the scan) one under the other.
 
     Examples
@@ -52,6 +66,7 @@ def paginate(groups: Sequence[tuple[str, Sequence[int]]], columns: int = COLUMNS
     >>> [len(page.cells) for page in paginate([("bump", range(8)), ("wave", range(30))], columns=6, rows=4.0)]
     [14, 18, 6]
     """
+    rows = min(ROWS * COLUMNS / columns, _MOST_ROWS) if rows is None else rows
     pages: list[Page] = []
     headings: list[tuple[float, str, int, int]] = []
     cells: list[Cell] = []
@@ -60,7 +75,7 @@ def paginate(groups: Sequence[tuple[str, Sequence[int]]], columns: int = COLUMNS
     def turn() -> None:
         nonlocal y
         if cells:
-            pages.append(Page(tuple(headings), tuple(cells), y))
+            pages.append(Page(tuple(headings), tuple(cells), y, columns))
         headings.clear()
         cells.clear()
         y = 0.0
@@ -156,6 +171,8 @@ class MultiplesView(widgets.VBox):
             self.figure.layout.height = height
         with self._y.hold_sync():
             self._y.min, self._y.max = -page.height, 0.0
+        if self._x.max != page.columns:
+            self._x.max = float(page.columns)
         rows = [cell.row for cell in page.cells]
         limits = _limits(scan, rows, shared)
         doubtful = scan.uncertain

@@ -77,7 +77,7 @@ class PhaseView(widgets.VBox):
         self.figure = bq.Figure(
             marks=[self._raster.mark, self.words, self.cross, self.trace, self.ring, *self.dots.values(), *self.arrows.values()],
             axes=[
-                bq.Axis(scale=self._x, label="rho: share of its way that the weight has gone at the mid checkpoint",
+                bq.Axis(scale=self._x, label="rho: share of its way done at the mid checkpoint",
                         grid_lines="none", label_color=INK, label_offset="32px", tick_format=".2~f"),
                 bq.Axis(scale=self._y, orientation="vertical", label="u*: where on its line the loss is lowest (0 start, 1 end)",
                         grid_lines="none", label_color=INK, label_offset="38px", tick_format=".2~f"),

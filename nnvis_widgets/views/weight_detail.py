@@ -29,7 +29,13 @@ class Detail:
         By kind. `error` is the half-width of the band, NaN where there is none.
     before : dict of str to ndarray
         "loss" and "u" of the measured quadratic path, where `loss` and `u` show another one.
+    line : (ndarray, ndarray)
+        The loss wherever it is known: u, ascending, and the loss there by interpolation.
+    ends : (float, float)
+        Values of the weight at the start and at the end.
     u_star : float
+    u_star_range : (float, float)
+        Where resamples of the samples have it.
     turn : (float, float)
         Where the quadratic path turns round: alpha and u.
     level, tolerance : float
@@ -42,7 +48,10 @@ class Detail:
     error: dict[str, np.ndarray]
     u: dict[str, np.ndarray]
     before: dict[str, np.ndarray]
+    line: tuple[np.ndarray, np.ndarray]
+    ends: tuple[float, float]
     u_star: float
+    u_star_range: tuple[float, float]
     turn: tuple[float, float]
     level: float
     tolerance: float
@@ -105,7 +114,7 @@ class WeightDetail(widgets.VBox):
             "loss": figure("loss", loss, self._loss, "loss", "250px", None),
             "u": figure("u", share, self._u, "u: share of the way", "170px", "alpha"),
         }
-        super().__init__(list(self.figures.values()), layout=widgets.Layout(flex="1 1 420px", min_width="320px"))
+        super().__init__(list(self.figures.values()), layout=widgets.Layout(width="100%"))
 
     def show(self, detail: Detail | None) -> None:
         """Draw one weight; None: nothing."""
@@ -129,7 +138,7 @@ class WeightDetail(widgets.VBox):
 
     def _draw_loss(self, detail: Detail) -> None:
         x, seen = detail.alphas, []
-        detail, origin = _readable(detail)
+        detail, origin = readable(detail)
         self.figures["loss"].axes[1].label = "loss" if not origin else f"loss \N{MINUS SIGN} {origin:.6g}"
         for kind in _KINDS:
             y = np.asarray(detail.loss.get(kind, np.full(len(x), np.nan)), float)
@@ -147,7 +156,7 @@ class WeightDetail(widgets.VBox):
         assign(self.floor, known, x=x[[0, -1]], y=level)
         if known:
             seen.append(level.ravel())
-        _fit(self._loss, self.figures["loss"].axes[1], seen)
+        fit(self._loss, self.figures["loss"].axes[1], seen)
 
     def _draw_u(self, detail: Detail) -> None:
         x, seen = detail.alphas, [np.array([0.0, 1.0])]
@@ -162,10 +171,10 @@ class WeightDetail(widgets.VBox):
             seen.append(np.array([detail.u_star]))
         inside = bool(np.isfinite(detail.turn).all()) and x.min() <= detail.turn[0] <= x.max()
         assign(self.turn, inside, x=np.array(detail.turn[:1]), y=np.array(detail.turn[1:]))
-        _fit(self._u, self.figures["u"].axes[1], seen)
+        fit(self._u, self.figures["u"].axes[1], seen)
 
 
-def _readable(detail: Detail) -> tuple[Detail, float]:
+def readable(detail: Detail) -> tuple[Detail, float]:
     """Return a detail whose losses can be written beside an axis, and what was taken off: of a flat curve, the loss at alpha 1."""
     seen = np.concatenate([np.ravel(values) for values in detail.loss.values()])
     span = float(np.ptp(seen[np.isfinite(seen)])) if np.isfinite(seen).any() else 0.0
@@ -177,7 +186,8 @@ def _readable(detail: Detail) -> tuple[Detail, float]:
         return {name: np.asarray(values) - level for name, values in curves.items()}
 
     before = {**detail.before, **lowered({k: v for k, v in detail.before.items() if k == "loss"})}
-    return replace(detail, loss=lowered(detail.loss), before=before, level=0.0), level
+    line = detail.line[0], detail.line[1] - level
+    return replace(detail, loss=lowered(detail.loss), before=before, line=line, level=0.0), level
 
 
 def _draw_before(mark: bq.Lines, x: np.ndarray, y: np.ndarray | None, seen: list[np.ndarray]) -> None:
@@ -189,7 +199,7 @@ def _draw_before(mark: bq.Lines, x: np.ndarray, y: np.ndarray | None, seen: list
     seen.append(y[keep])
 
 
-def _fit(scale: bq.LinearScale, axis: bq.Axis, seen: list[np.ndarray]) -> None:
+def fit(scale: bq.LinearScale, axis: bq.Axis, seen: list[np.ndarray]) -> None:
     """Show everything, with enough decimals to tell neighbouring ticks of a flat curve apart."""
     values = np.concatenate([np.ravel(part) for part in seen]) if seen else np.empty(0)
     if not values.size:

@@ -1,4 +1,4 @@
-"""What ipywidgets cannot do from Python: names for screen readers, a spoken summary, keys.
+"""What ipywidgets cannot do from Python: names for screen readers, a spoken summary, keys, word of what is on the screen.
 
 May import: anywidget, traitlets. One small anywidget of ours; it looks only inside the explorer that it stands in.
 """
@@ -11,6 +11,12 @@ import anywidget
 import traitlets
 
 _ESM = """
+const OF_SLIDERS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End"];
+// among the plots stand controls: what they do with a key, the plots must not do as well
+const isFor = (target, key) =>
+  target.closest(".noUi-handle") ? OF_SLIDERS.includes(key)
+  : target.closest("button, summary, a") ? ["Enter", " "].includes(key)
+  : !!target.closest("input, select, textarea, [contenteditable=true]") && key !== "Escape";
 function render({ model, el }) {
   el.setAttribute("role", "status");
   el.setAttribute("aria-live", "polite");
@@ -31,6 +37,7 @@ function render({ model, el }) {
       plots.setAttribute("data-lm-suppress-shortcuts", "true");
       plots.addEventListener("keydown", (event) => {
         if (event.ctrlKey || event.metaKey || event.altKey || !model.get("keys_used").includes(event.key)) return;
+        if (isFor(event.target, event.key)) return;
         event.preventDefault();
         event.stopPropagation();
         model.send({ key: event.key, shift: event.shiftKey });
@@ -69,6 +76,12 @@ function render({ model, el }) {
   };
   const say = () => { el.textContent = model.get("summary"); name(); };
   model.on("change:summary", say);
+  // messages arrive in their order: whatever was told before the number is on the screen when it is sent back
+  const answer = () => model.send({ shown: model.get("asked") });
+  model.on("change:asked", answer);
+  answer();
+  // a picture of many columns has to know how many fit
+  const measure = new ResizeObserver(([entry]) => model.send({ width: Math.round(entry.contentRect.width) }));
   const watch = new MutationObserver(name);
   let home = null;
   const start = () => {
@@ -76,11 +89,15 @@ function render({ model, el }) {
     if (!home) return setTimeout(start, 100);
     watch.observe(home, { childList: true, subtree: true });
     home.addEventListener("keydown", toTheEnd, true);
+    const place = model.get("measured") && home.querySelector(model.get("measured"));
+    if (place) measure.observe(place);
     say();
   };
   start();
   return () => {
     watch.disconnect();
+    measure.disconnect();
+    model.off("change:asked", answer);
     home?.removeEventListener("keydown", toTheEnd, true);
   };
 }
@@ -101,12 +118,18 @@ class Assist(anywidget.AnyWidget):
         ``on_key(key, shift)``
     on_row : callable, optional
         ``on_row(number, second)``: a row of the picture is clicked; `second` with Shift, Ctrl or Cmd, or on its check box.
+    measured : str
+        Selector of the part whose width is told to `on_width`.
+    on_width : callable, optional
+        ``on_width(pixels)``
     """
 
     _esm = _ESM
     labels = traitlets.Dict().tag(sync=True)
     summary = traitlets.Unicode().tag(sync=True)
     keys_used = traitlets.List().tag(sync=True)
+    asked = traitlets.Int(0).tag(sync=True)
+    measured = traitlets.Unicode().tag(sync=True)
 
     def __init__(
         self,
@@ -114,13 +137,30 @@ class Assist(anywidget.AnyWidget):
         keys: list[str],
         on_key: Callable[[str, bool], None],
         on_row: Callable[[int, bool], None] | None = None,
+        measured: str = "",
+        on_width: Callable[[int], None] | None = None,
     ):
-        super().__init__(labels=labels, keys_used=keys)
-        self._on_key, self._on_row = on_key, on_row
+        super().__init__(labels=labels, keys_used=keys, measured=measured)
+        self._on_key, self._on_row, self._on_width = on_key, on_row, on_width
+        self._shown = 0
         self.on_msg(lambda _widget, content, _buffers: self._heard(content))
 
+    def ask(self) -> None:
+        """Let the browser say when it shows all that it has been told so far; `shown` is false until then."""
+        self.asked += 1
+
+    @property
+    def shown(self) -> bool:
+        """Whether what a hand does now, it does to what the kernel has said last."""
+        return self._shown >= self.asked
+
     def _heard(self, content: dict) -> None:
-        if "row" not in content:
+        if "shown" in content:
+            self._shown = max(self._shown, int(content["shown"]))
+        elif "width" in content:
+            if self._on_width is not None:
+                self._on_width(int(content["width"]))
+        elif "row" not in content:
             self._on_key(content.get("key", ""), bool(content.get("shift")))
         elif self._on_row is not None:
             self._on_row(int(content["row"]), bool(content.get("second")))

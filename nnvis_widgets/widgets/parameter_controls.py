@@ -31,6 +31,8 @@ class ParameterControls:
     ----------
     panel : widgets.Box
         Of a live explorer: a saved result has nothing to choose.
+    over : widgets.ToggleButtons
+        What the large picture is drawn over.
     cursor_row, list_row : widgets.Box
         What acts on the diagram, and what orders the small pictures.
     """
@@ -38,6 +40,8 @@ class ParameterControls:
     def __init__(self, explorer: ParameterExplorer):
         self._explorer = explorer
         self.unshown: list[widgets.Widget] = []
+        self.over = toggle([("over alpha", "alpha"), ("over the weight's line", "u")], "nnvis-over")
+        traitlets.link((explorer, "over"), (self.over, "value"))
         self.cursor_row, self.list_row = self._cursor(), self._list()
         if explorer.study is not None:
             self.files = Files(explorer, "nnvis_parameters", explorer.open_result)
@@ -183,8 +187,7 @@ class ParameterControls:
 
     def follow_selected(self) -> None:
         """Show the rho of the selected weight, or the one that it is dragged to."""
-        if self._explorer.settled:  # a browser that is told of every step reports them late
-            self.rho.follow()
+        self.rho.follow()
         self.measured.disabled = self._explorer.what_if is None
         self.paths.description = "Close paths" if self._explorer.openings.shown else "Paths"
         self.paths.layout.width = "120px"

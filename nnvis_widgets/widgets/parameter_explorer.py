@@ -13,10 +13,11 @@ import numpy as np
 
 from ..jobs import Step
 from ..results import ParameterScan, Result, ResultSet
-from ..views.multiples import MultiplesView, Page
+from ..views.multiples import COLUMNS, MultiplesView, Page
 from ..views.phase import PhaseView
 from ..views.theme import style_sheet
 from ..views.weight_detail import WeightDetail
+from ..views.weight_line import WeightLine
 from .assist import Assist
 from .openings import Maker, Openings
 from .parameter_controls import ParameterControls
@@ -26,7 +27,7 @@ from .parameter_preview import Lines, WhatIf
 from .parameter_scene import detail_of, pages_of
 from .parameter_study import ParameterStudy
 from .parameter_words import detail_words, legend, state_line, summary, table, what_if_words
-from .parts import beside
+from .parts import beside, fill
 
 
 class ParameterExplorer(ParameterHands):
@@ -71,6 +72,8 @@ class ParameterExplorer(ParameterHands):
     shared_scale : bool
         One scale of the loss for all small pictures of a page.
     band : bool
+    over : {"alpha", "u"}
+        The weight that is shown large: its curves over alpha, or the one function behind them over u, its share of the way.
     """
 
     def __init__(
@@ -100,10 +103,11 @@ class ParameterExplorer(ParameterHands):
 
     def _build(self, settings: dict[str, Any], explorers: Mapping[str, Maker] | None) -> None:
         self._lines: Lines | None = None
+        self._columns = COLUMNS
         self._preview: ParameterScan | None = None
         self._measured: tuple[Any, ParameterScan] | None = None  # the last whole scan and its choice
         self.phase = PhaseView(self._picked, self._dragged)
-        self.detail = WeightDetail()
+        self.detail, self.line = WeightDetail(), WeightLine()
         self.multiples = MultiplesView(self._clicked)
         super().__init__(**settings)
         self.controls = ParameterControls(self)
@@ -116,12 +120,16 @@ class ParameterExplorer(ParameterHands):
         spread = widgets.Layout(justify_content="space-between", align_items="flex-start", width="100%", min_height="52px")
         self.legend.layout.flex, self.legend.layout.min_width = "1 1 0", "0"
         top = widgets.Box([self.legend, self.status], layout=spread)
-        pair = widgets.Box([self.phase, self.detail], layout=widgets.Layout(flex_flow="row wrap", width="100%"))
+        self._place = widgets.VBox(layout=widgets.Layout(width="100%"))
+        large = widgets.VBox([self.controls.over, self._place], layout=widgets.Layout(flex="1 1 420px", min_width="320px"))
+        pair = widgets.Box([self.phase, large], layout=widgets.Layout(flex_flow="row wrap", width="100%"))
         plots = widgets.VBox(
             [pair, self.controls.cursor_row, self.what_if_line, self.readout, self.controls.list_row, self.multiples]
         )
         picture = [top, self.status.error, plots.add_class("nnvis-curves"), self.state_line, self.table]
-        self._assist = Assist(LABELS, KEYS, lambda key, shift: press(self, key, shift))
+        self._assist = Assist(
+            LABELS, KEYS, lambda key, shift: press(self, key, shift), measured=".nnvis-multiples", on_width=self._fit_columns
+        )  # fmt: skip
         columns = beside(self.controls.panel if self.study is not None else None, picture)
         self.children = [style_sheet(), self._assist, columns, self.openings]
 
@@ -152,12 +160,7 @@ class ParameterExplorer(ParameterHands):
     @property
     def pages(self) -> list[Page]:
         """The pages of small pictures."""
-        return pages_of(self.scan, self.sort, self.only) if self.scan is not None else []
-
-    @property
-    def page_count(self) -> int:
-        """How many pages of small pictures there are."""
-        return len(self.pages)
+        return pages_of(self.scan, self.sort, self.only, self._columns) if self.scan is not None else []
 
     @property
     def imagined(self) -> WhatIf | None:
@@ -166,11 +169,6 @@ class ParameterExplorer(ParameterHands):
         if self.what_if is None or row is None or self._lines is None:
             return None
         return self._lines.what_if(row, self.what_if)
-
-    @property
-    def settled(self) -> bool:
-        """Whether no dot is in the hand, and the picture is no preview."""
-        return self._preview is None and not self.phase.held
 
     def _mid(self) -> int | None:
         return self.mid if self.study is not None and len(self.study.run) > 2 else None
@@ -189,7 +187,7 @@ class ParameterExplorer(ParameterHands):
         before = self._measured
         if before is None or self.study is None or before[0] != self.choice.key or self._mid() is None:
             self._preview = None
-            for part in (self.phase, self.detail, self.multiples):
+            for part in self._pictures:
                 part.add_class("nnvis-stale")
             return
         self._preview = Lines(before[1]).moved_to(self.study.values(self.mid, before[1]))
@@ -224,8 +222,12 @@ class ParameterExplorer(ParameterHands):
 
     # ---- what is drawn
 
+    @property
+    def _pictures(self) -> list[widgets.Widget]:
+        return [self.phase, self.detail, self.line, self.multiples]
+
     def _draw(self) -> None:
-        for part in (self.phase, self.detail, self.multiples):
+        for part in self._pictures:
             part.remove_class("nnvis-stale")
         result = self.results.get("scan")
         if self._preview is None and isinstance(result, ParameterScan) and (self._lines is None or self._lines.scan is not result):
@@ -251,7 +253,10 @@ class ParameterExplorer(ParameterHands):
 
     def _draw_selected(self) -> None:
         scan, row = self.scan, self.row
-        self.detail.show(detail_of(scan, row, self.imagined, self.band) if scan is not None and row is not None else None)
+        large = self.detail if self.over == "alpha" else self.line
+        detail = detail_of(scan, row, self.imagined, self.band, self._lines) if scan is not None and row is not None else None
+        large.show(detail)
+        fill(self._place, [large])
         self.controls.follow_selected()
         self.readout.value, self.what_if_line.value = detail_words(self), what_if_words(self)
         self._assist.summary = summary(self)
@@ -265,20 +270,13 @@ class ParameterExplorer(ParameterHands):
             self._turn_to_selected()
             self._draw_selected()
             self._follow_explorers()
-        elif name in ("what_if", "band"):
+        elif name in ("what_if", "band", "over"):
             self.legend.value = legend(self)
             self._draw_selected()
         elif name in ("page", "shared_scale"):
             self._draw_pages()
         else:
             self._draw()
-
-    def _turn_to_selected(self) -> None:
-        row = self.row
-        for at, page in enumerate(self.pages):
-            if any(cell.row == row for cell in page.cells):
-                self.page = at
-                return
 
     # ---- files
 
@@ -296,7 +294,7 @@ class ParameterExplorer(ParameterHands):
     @property
     def unshown(self) -> list[widgets.Widget]:
         """Widgets of ours that are in no container now."""
-        return self.controls.unshown
+        return [*self.controls.unshown, self.detail, self.line]
 
     def close(self) -> None:
         """Cancel the work, close what was opened, and remove the widget with everything in it."""

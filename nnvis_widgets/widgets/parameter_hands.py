@@ -12,6 +12,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from ..results import ParameterScan
+from ..views.multiples import Page, columns_in
 from ..views.phase import RHO
 from .openings import Openings
 from .parameter_settings import ParameterSettings
@@ -23,6 +24,7 @@ class ParameterHands(ParameterSettings):
     openings: Openings
     controls: Any
     _on_open: Callable[[Any], None] | None
+    _columns: int  # of small pictures
 
     @property
     def scan(self) -> ParameterScan | None:
@@ -40,8 +42,16 @@ class ParameterHands(ParameterSettings):
         raise NotImplementedError
 
     @property
+    def pages(self) -> list[Page]:
+        """The pages of small pictures."""
+        raise NotImplementedError
+
+    @property
     def page_count(self) -> int:
         """How many pages of small pictures there are."""
+        return len(self.pages)
+
+    def _draw_pages(self) -> None:
         raise NotImplementedError
 
     # ---- on the pictures
@@ -68,6 +78,18 @@ class ParameterHands(ParameterSettings):
             self.explore()
         except Exception as error:
             self.status.say(error)
+
+    def _turn_to_selected(self) -> None:
+        row = self.row
+        for at, page in enumerate(self.pages):
+            if any(cell.row == row for cell in page.cells):
+                self.page = at
+                return
+
+    def _fit_columns(self, pixels: int) -> None:
+        if pixels > 0 and columns_in(pixels) != self._columns:
+            self._columns = columns_in(pixels)
+            self._draw_pages()
 
     # ---- buttons, as methods
 

@@ -20,15 +20,17 @@ LABELS = {
     ".nnvis-multiples": "small pictures of both curves of each weight, grouped by pattern",
     ".nnvis-loss": "loss of the selected weight along both paths",
     ".nnvis-u": "share of the way of the selected weight along both paths",
+    ".nnvis-way": "alpha on both paths over the share of the way of the selected weight",
+    ".nnvis-line": "loss of the selected weight over the share of its way",
 }
-KEYS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "PageUp", "PageDown", "Enter", "r", "Escape"]
+KEYS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "PageUp", "PageDown", "Enter", "r", "u", "Escape"]
 
 
 def press(explorer: ParameterExplorer, key: str, shift: bool) -> None:
     """Do what a key does.
 
     Left and right: the weight before or after (shift: the what-if rho, by 0.01); up and down: the mid checkpoint; Page keys: the
-    pages; Enter: the paths of the weight; r: back to what was measured; Escape: cancel.
+    pages; Enter: the paths of the weight; r: back to what was measured; u: over alpha or over the weight's line; Escape: cancel.
     """
     if key in ("ArrowLeft", "ArrowRight"):
         step = 1 if key == "ArrowRight" else -1
@@ -44,5 +46,7 @@ def press(explorer: ParameterExplorer, key: str, shift: bool) -> None:
         explorer.explore()
     elif key == "r":
         explorer.what_if = None
+    elif key == "u":
+        explorer.over = "alpha" if explorer.over == "u" else "u"
     elif key == "Escape":
         explorer.cancel()

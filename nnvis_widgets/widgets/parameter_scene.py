@@ -9,20 +9,22 @@ import numpy as np
 
 from ..results import ParameterScan
 from ..results.patterns import turning_point, u
-from ..views.multiples import Page, grouped, paginate
+from ..views.multiples import COLUMNS, Page, grouped, paginate
 from ..views.weight_detail import Detail
-from .parameter_preview import WhatIf
+from .parameter_preview import Lines, WhatIf
+
+_DENSE = 161  # points of the curve between those that were measured
 
 
-def pages_of(scan: ParameterScan, sort: str, only: str) -> list[Page]:
+def pages_of(scan: ParameterScan, sort: str, only: str, columns: int = COLUMNS) -> list[Page]:
     """Return the pages of small pictures: by pattern, and in each the largest first; by distance where nothing else is known."""
     keys = {"distance": scan.distance, "effect": np.abs(scan.effect), "confidence": scan.confidence}[sort]
     if not np.isfinite(keys).any():
         keys = scan.distance
-    return paginate(grouped(scan, keys, None if only == "all" else only))
+    return paginate(grouped(scan, keys, None if only == "all" else only), columns)
 
 
-def detail_of(scan: ParameterScan, row: int, imagined: WhatIf | None, band: bool) -> Detail:
+def detail_of(scan: ParameterScan, row: int, imagined: WhatIf | None, band: bool, lines: Lines | None = None) -> Detail:
     """Return one weight as it is drawn large: as measured, or with another value at the mid checkpoint over what was measured."""
     loss = {"linear": scan.linear[row], "quadratic": scan.quadratic[row]}
     shares = {"linear": scan.alphas, "quadratic": scan.u[row]}
@@ -35,7 +37,18 @@ def detail_of(scan: ParameterScan, row: int, imagined: WhatIf | None, band: bool
     alpha = float(turning_point(rho)[0])
     end = np.flatnonzero(scan.alphas == 1.0)
     return Detail(
-        alphas=scan.alphas, loss=loss, error=error, u=shares, before=before, u_star=float(scan.u_star[row]),
+        alphas=scan.alphas, loss=loss, error=error, u=shares, before=before, line=_line(lines or Lines(scan), row),
+        ends=(float(scan.start[row]), float(scan.final[row])), u_star=float(scan.u_star[row]),
+        u_star_range=(float(scan.u_star_low[row]), float(scan.u_star_high[row])),
         turn=(alpha, float(u(alpha, rho)) if np.isfinite(alpha) else np.nan),
         level=float(scan.linear[row, end[0]]) if len(end) else np.nan, tolerance=float(scan.noise_floor), band=band,
     )  # fmt: skip
+
+
+def _line(lines: Lines, row: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the loss of a weight along its line, at the measured points and between them."""
+    known, _ = lines.knots(row)
+    if len(known) < 2:
+        return known, known
+    at = np.union1d(known, np.linspace(known[0], known[-1], _DENSE))
+    return at, lines.at(row, at)

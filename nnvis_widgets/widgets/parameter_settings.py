@@ -39,9 +39,10 @@ class ParameterSettings(Explorer):
     page = traitlets.Int(0, min=0)
     shared_scale = traitlets.Bool(False)
     band = traitlets.Bool(True)
+    over = traitlets.Enum(["alpha", "u"], "alpha")
 
     RECOMPUTE: ClassVar = ("scope", "choose", "weights", "count", "seed", "mid", "alpha_range", "points", "split", "samples")
-    RESTYLE: ClassVar = ("selected", "what_if", "sort", "only", "page", "shared_scale", "band")
+    RESTYLE: ClassVar = ("selected", "what_if", "sort", "only", "page", "shared_scale", "band", "over")
 
     study: ParameterStudy | None
 

@@ -5,8 +5,6 @@ May import: views, ipywidgets, path_sliders.
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -19,21 +17,32 @@ if TYPE_CHECKING:
     from .parameter_explorer import ParameterExplorer
 
 _STEP = 0.005
-_ECHO = 2.0  # seconds in which a browser may still report what it was told
 
 
 class RhoSlider(widgets.FloatSlider):
-    """Moves the dot of the selected weight sideways; stands at what was measured until a hand moves it."""
+    """Moves the dot of the selected weight sideways; stands at what was measured until a hand moves it.
+
+    A browser reports a handle's place late: what it holds back while the kernel works, and what it has made of a place that it
+    was told (it rounds in its own way). So a report counts only once the browser shows where the handle was put last.
+    """
 
     def __init__(self, explorer: ParameterExplorer):
         self._explorer = explorer
-        self._told: deque[tuple[float, float]] = deque(maxlen=16)
+        self._reported = False
         super().__init__(
             min=RHO[0], max=RHO[1], step=_STEP, description="what if: rho", readout_format=".3f",
             layout=widgets.Layout(flex="1 1 280px"), style={"description_width": "80px"},
         )  # fmt: skip
         self.add_class("nnvis-whatif")
         self.observe(self._moved, "value")
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take what a browser reports."""
+        self._reported = True
+        try:
+            super().set_state(sync_data)
+        finally:
+            self._reported = False
 
     @property
     def _present(self) -> float | None:
@@ -48,19 +57,18 @@ class RhoSlider(widgets.FloatSlider):
         """Stand where the dot of the selected weight is."""
         rho = self._present
         self.disabled = rho is None
-        if rho is not None and abs(self.value - _nearest(rho)) > _STEP / 2:
-            self._told += [(time.monotonic(), self.value), (time.monotonic(), _nearest(rho))]
+        if rho is not None and not _same(self.value, rho):
             self.value = _nearest(rho)
+            self._explorer._assist.ask()
 
     def _moved(self, change: Any) -> None:
-        rho, now = self._present, time.monotonic()
-        if rho is None or abs(change.new - _nearest(rho)) <= _STEP / 2:
+        rho = self._present
+        if rho is None or _same(change.new, rho):
             return
-        if any(now - then < _ECHO and abs(change.new - told) <= _STEP / 2 for then, told in self._told):
-            self.follow()  # no hand: the browser reports where it was told to go, when that is over already
-            return
-        self._told.clear()
-        self._explorer.what_if = float(change.new)
+        if self._reported and not self._explorer._assist.shown:
+            self.follow()
+        else:
+            self._explorer.what_if = float(change.new)
 
 
 class WideRange(RangeSlider):
@@ -71,7 +79,11 @@ class WideRange(RangeSlider):
         self._follow()
 
 
+def _same(place: float, rho: float) -> bool:
+    return abs(place - _nearest(rho)) <= _STEP / 2
+
+
 def _nearest(rho: float) -> float:
-    """Return the nearest place of the slider: a browser would round to it, and report that as if a hand had moved it."""
+    """Return the nearest place of the slider."""
     low, high = RHO
     return low + _STEP * round((min(max(rho, low), high) - low) / _STEP)

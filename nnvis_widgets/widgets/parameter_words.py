@@ -13,7 +13,7 @@ import numpy as np
 from ..results import ParameterScan
 from ..results.patterns import PatternRules, expected_pattern
 from ..views.pattern_looks import LOOKS, icon, named
-from ..views.theme import CROSSING, KIND_COLOURS, KIND_DASHES, swatch
+from ..views.theme import CROSSING, INK, KIND_COLOURS, KIND_DASHES, swatch
 
 if TYPE_CHECKING:
     from .parameter_explorer import ParameterExplorer
@@ -31,6 +31,8 @@ def legend(explorer: ParameterExplorer) -> str:
         "hollow, faint or ?: uncertain" + (f" (confidence &lt; {scan.rules['confidence']:g})" if scan is not None else ""),
         "&uarr; &darr; the minimum lies beyond what was measured",
     ]
+    if explorer.over == "u":
+        items[2:2] = [f"{swatch(INK)}f(u), which both read", "green ground: u* in 95 % of the resamples"]
     return "".join(f'<span class="item">{item}</span>' for item in items)
 
 

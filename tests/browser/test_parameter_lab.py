@@ -18,7 +18,8 @@ import nnvis_widgets as nv
 CELL = """
 import nnvis_widgets as nv
 demo = nv.load_demo("digits")
-explorer = nv.ParameterExplorer(demo.evaluator, demo.run, scope="fc3", count=40, points=21)
+splits = {"test": demo.evaluator, "train": nv.Evaluator(demo.model, demo.train, name="train")}
+explorer = nv.ParameterExplorer(splits, demo.run, scope="fc3", count=40, points=21)
 explorer
 """
 _CELLS = """root => { const figure = root.querySelector('.nnvis-multiples');
@@ -45,8 +46,10 @@ class Weights(Explorer):
         try:
             return pages.until(self.page, condition, what, seconds)
         except AssertionError as error:
-            parts = (self.text(name) for name in ("mid", "progress-text", "state", "read", "whatif-words", "error"))
-            raise AssertionError(f"{error}; the explorer says {' | '.join(parts)}; working: {self.working}") from None
+            parts = [self.text(name) for name in ("mid", "progress-text", "state", "read", "whatif-words")]
+            raise AssertionError(
+                f"{error}; the explorer says {' | '.join([*parts, self.problem()])}; working: {self.working}"
+            ) from None
 
     @property
     def working(self):
@@ -97,8 +100,34 @@ class Weights(Explorer):
 
         return self.until(same, "small pictures that stand still")
 
+    def imagines(self, rho):
+        """Wait until the words say what if the weight had gone this share of its way, and the slider stands there."""
+        self.until(
+            lambda: abs(float(re.findall(r"rho = (\S+) \(measured", self.text("whatif-words"))[0]) - rho) < 6e-4,
+            f"what if rho were {rho:.3f}",
+        )
+        self.until(lambda: abs(self.slider("whatif") - rho) < 3e-3, "the slider there")
+
     def selected(self):
         return re.match(r"(\S+)\[([\d, ]+)\]", self.text("read")).group(0).replace(", ", ",")
+
+    def still_dots(self, part):
+        """Return the boxes of the visible dots of a figure that moves no more."""
+        self.still(self.part(part))
+        boxes = [one.bounding_box() for one in self.part(part).locator("path.dot").all()]
+        return [box for box in boxes if box and box["width"] > 0]
+
+    def order(self):
+        """Return the names on the small pictures."""
+        return [text for text, *_ in self.cells()[1]]
+
+    def search(self, text):
+        box = self.part("search").locator("input")
+        box.fill(text)
+
+    def problem(self, where=""):
+        """Return what the explorer complains about, beside its list of weights (".nnvis-panel ") or anywhere."""
+        return " ".join(self.root.locator(f"{where}.nnvis-error").all_inner_texts()).strip()
 
     def counts(self):
         labels = self.part("only").locator("button").all_inner_texts()
@@ -121,7 +150,7 @@ def weights(notebook):
     weights.part("phase").wait_for()
     weights.measured("40 of 850 weights of fc3")
     yield weights
-    assert not weights.text("error")
+    assert not weights.problem()
     notebook.page.complaints.raise_any()
 
 
@@ -203,7 +232,40 @@ def test_dots_are_clicked_dragged_and_put_back(weights, scan):
     assert "interpolated from the measured loss" in weights.text("whatif-words")
     weights.click("measured")
     weights.until(lambda: "Drag a dot" in weights.text("whatif-words"), "as measured")
+    # the very next keys count from there
+    weights.slide("whatif", "ArrowLeft", "ArrowLeft")
+    there = 0.005 * round(scan.rho[row] / 0.005)
+    weights.imagines(there - 0.01)
     weights.until(lambda: (np.abs(weights.dots()[0] - [scan.rho[row], scan.u_star[row]]) < 0.03).all(1).any(), "the dot back")
+
+
+def test_keys_move_the_dot_and_put_it_back(weights, scan):
+    plots = weights.part("curves")
+    row = [one.replace(", ", ",") for one in scan.names].index(weights.selected())
+    plots.press("r")
+    weights.until(lambda: "Drag a dot" in weights.text("whatif-words"), "as measured")
+    plots.press("Shift+ArrowLeft")
+    plots.press("Shift+ArrowLeft")
+    plots.press("Shift+ArrowRight")
+    weights.imagines(scan.rho[row] - 0.01)
+    plots.press("r")
+    weights.until(lambda: "Drag a dot" in weights.text("whatif-words"), "as measured after Shift")
+    there = 0.005 * round(scan.rho[row] / 0.005)
+    weights.slide("whatif", *["ArrowLeft"] * 3)
+    weights.imagines(there - 0.015)
+    # faster than the kernel can follow: what the browser holds back of the slider comes after the key, and must not count
+    for _ in range(3):
+        weights.hold("whatif", "ArrowLeft", 12)
+        plots.press("r")
+        weights.until(lambda: "Drag a dot" in weights.text("whatif-words"), "as measured after the slider")
+        weights.page.wait_for_timeout(400)
+        assert "Drag a dot" in weights.text("whatif-words")
+        weights.until(lambda: weights.slider("whatif") == pytest.approx(there), "the slider back")
+    weights.slide("whatif", "ArrowRight")
+    weights.imagines(there + 0.005)
+    assert not weights.part("measured").is_disabled()
+    weights.click("measured")
+    weights.until(lambda: weights.part("measured").is_disabled(), "nothing to put back")
 
 
 def test_the_mid_checkpoint_moves_the_dots(weights, demo, scan):
@@ -226,29 +288,72 @@ def test_the_mid_checkpoint_moves_the_dots(weights, demo, scan):
     assert "Drag a dot" in weights.text("whatif-words")  # no hand has moved the slider of rho
     weights.click("half")
     weights.measured(f"epochs 0, {demo.run.epochs[demo.run.index_by_distance(0.5)]:g}, 15")
-    weights.slide("mid", *["ArrowRight"] * (demo.run.mid_index - demo.run.index_by_distance(0.5)))
+    missing = demo.run.mid_index - demo.run.index_by_distance(0.5)
+    for _ in range(missing + 1):
+        weights.part("curves").press("ArrowUp")
+    weights.part("curves").press("ArrowDown")
     weights.measured(f"epochs 0, {demo.run.epochs[demo.run.mid_index]:g}, 15")
 
 
-def test_pictures_are_filtered_sorted_turned_scaled_and_opened(weights):
+def test_one_weight_is_drawn_over_its_line(weights, scan):
+    plots = weights.part("curves")
+    row = [one.replace(", ", ",") for one in scan.names].index(weights.selected())
+    weights.press("over", "over the weight's line")
+    weights.until(lambda: weights.part("line").locator("path.dot").count() >= 42, "dots of both paths")
+    assert weights.part("u").count() == 0
+    found = np.array([[at["x"] + at["width"] / 2, -at["y"] - at["height"] / 2] for at in weights.still_dots("line")])
+    losses = np.concatenate([scan.linear[row], scan.quadratic[row]])
+    places = np.concatenate([scan.alphas, scan.u[row]])
+    for drawn, true in zip(found.T, (places, losses), strict=True):
+        np.testing.assert_allclose(shape(np.sort(drawn)), shape(np.sort(true)), atol=0.02)
+    plots.press("u")
+    weights.part("u").wait_for()
+    assert weights.pressed("over") == "over alpha"
+
+
+def test_pictures_are_filtered_sorted_turned_scaled_and_opened(weights, scan):
+    plots = weights.part("curves")
     label, count = max(list(weights.counts().items())[1:], key=lambda pair: pair[1])
     weights.press("only", re.escape(f"{label} {count}"))
     weights.until(lambda: len(weights.cells()[2]) == 1, "one pattern among the small pictures")
     weights.until(lambda: len(weights.dots()[0]) == count, f"{count} dots")
     weights.press("only", "all 40")
     weights.until(lambda: len(weights.dots()[0]) >= 40, "all patterns")
-    order = [text for text, *_ in weights.cells()[1]]
+    order = weights.order()
     weights.choose("sort", "sort: confidence")
-    weights.until(lambda: [text for text, *_ in weights.cells()[1]] != order, "another order")
+    weights.until(lambda: weights.order() != order, "another order")
+    weights.choose("sort", "sort: effect")  # which is not known of these: then it is the distance
+    weights.until(lambda: weights.order() == order, "the order by distance")
     weights.choose("sort", "sort: distance")
-    weights.until(lambda: [text for text, *_ in weights.cells()[1]] == order, "the first order")
-    weights.click("after")
-    weights.until(lambda: "page 2" in weights.text("page") and [t for t, *_ in weights.cells()[1]] != order, "the second page")
-    weights.click("before")
-    weights.until(lambda: [text for text, *_ in weights.cells()[1]] == order, "the first page")
+    for there, back in (("button", "button"), ("key", "key")):
+        weights.click("after") if there == "button" else plots.press("PageDown")
+        weights.until(lambda: "page 2" in weights.text("page") and weights.order() != order, f"the second page by a {there}")
+        weights.click("before") if back == "button" else plots.press("PageUp")
+        weights.until(lambda: "page 1" in weights.text("page") and weights.order() == order, f"the first page by a {back}")
+    assert weights.part("before").is_disabled()
     weights.tick("band", False)
     weights.until(lambda: "s.e." not in weights.text("legend"), "no band")
     weights.tick("band", True)
+    weights.until(lambda: "s.e." in weights.text("legend"), "a band")
+
+    # one loss scale: heights in pixels are losses, whatever the picture; and each its own again
+    names = [text.removesuffix(" ?") for text, *_ in weights.settled()[1]][:6]
+    rows = [next(at for at, name in enumerate(scan.names) if name.endswith(label)) for label in names]
+    heights = np.ptp(scan.linear[rows], axis=1)
+    own = [weights.curve(name, False) for name in names]
+    for _ in range(2):
+        weights.tick("shared_scale", True)
+
+        def proportional():
+            drawn = np.array([np.ptp(weights.curve(name, False)[:, 1]) for name in names])
+            np.testing.assert_allclose(drawn / drawn.max(), heights / heights.max(), atol=0.03)
+            return True
+
+        weights.until(proportional, "one scale")
+        weights.tick("shared_scale", False)
+        weights.until(lambda: all(np.allclose(weights.curve(n, False), o, atol=0.5) for n, o in zip(names, own, strict=True)),
+                      "each its own scale again")  # fmt: skip
+
     _, names, _ = weights.settled()
     box = weights.still(weights.part("multiples"))
     weights.page.mouse.click(box["x"] + names[2][1] + 30, box["y"] + names[2][2] + 40)
@@ -256,35 +361,63 @@ def test_pictures_are_filtered_sorted_turned_scaled_and_opened(weights):
     paths.part("index").wait_for()
     index = re.search(r"\[(.+)\]", names[2][0])[1]
     paths.until(lambda: paths.typed("index") == index and not paths.working, "the paths of the weight")
-    weights.part("curves").press("ArrowRight")
+    plots.press("ArrowRight")
     weights.until(
         lambda: index.replace(" ", "") not in weights.selected() and paths.typed("index") != index, "the next weight, in both"
     )
+    plots.press("ArrowLeft")
+    weights.until(lambda: index.replace(" ", "") in weights.selected() and paths.typed("index") == index, "and back, in both")
     weights.click("paths")
     weights.until(lambda: weights.page.locator(".nnvis").count() == 1, "closed paths")
+    for opened, how in ((lambda: plots.press("Enter"), "Enter"), (lambda: weights.click("paths"), "its button")):
+        opened()
+        Explorer(weights.page, 1).part("index").wait_for()
+        assert weights.text("paths") == "Close paths", how
+        weights.click("paths")
+        weights.until(lambda: weights.page.locator(".nnvis").count() == 1, "closed paths")
 
 
 def test_weights_are_chosen_otherwise(weights):
     weights.choose("choose", "weights: random")
     weights.measured("drawn at random")
-    before = [text for text, *_ in weights.cells()[1]]
+    before = weights.order()
     weights.type("seed", "3")
-    weights.until(lambda: [text for text, *_ in weights.cells()[1]] != before, "other weights")
+    weights.until(lambda: weights.order() != before, "other weights")
     weights.type("count", "12")
     weights.measured("12 of 850")
     weights.choose("samples", "first 100 samples")
     weights.measured("n = 128 of")
+    weights.choose("split", "data: train (n = 1347)")
+    weights.measured("train, n = 169 of 1347")
+    weights.choose("split", "data: test (n = 450)")
+    weights.measured("test, n = 128 of 450")
     weights.type("points", "11")
     weights.slide("range", "ArrowRight", handle="-lower")
+    weights.slide("range", *["ArrowLeft"] * 12, handle="-upper")  # never below 1: patterns are told from there
+    ends = pytest.approx((-0.45, 1.0))
+    weights.until(lambda: (weights.slider("range", "-lower"), weights.slider("range", "-upper")) == ends, "a range with 1")
     weights.measured("n = 128 of")
+    ticks = weights.part("u").locator("g.axis").first.locator(".tick text")
+    weights.until(lambda: (found := ticks.all_text_contents()) and found[-1] == "1.0" and found[0] in ("\N{MINUS SIGN}0.4", "-0.4"),
+                  "alpha from -0.45 to 1")  # fmt: skip
+    weights.search("conv")
+    weights.until(lambda: weights.layers() == ["conv1", "weight", "bias", "conv2", "weight", "bias"], "only convolutions")
     weights.layer("conv1")
     weights.measured("of conv1")
+    weights.search("nothing like it")
+    weights.until(lambda: "nothing" in weights.layers(), "word that there is none")
+    weights.search("")
+    weights.until(lambda: weights.layers()[0] == "all", "all layers again")
     weights.choose("choose", "weights: largest effect")
     weights.measured("of the largest first-order effect")
     weights.choose("choose", "weights: a list")
     box = weights.part("list").locator("textarea")
+    box.fill("fc3.weight 1, 5\nfc2.bias 3\nnonsense")
+    box.blur()
+    weights.until(lambda: "received 'nonsense'" in weights.problem(".nnvis-panel "), "what is wrong with the list")
     box.fill("fc3.weight 1, 5\nfc2.bias 3")
     box.blur()
+    weights.until(lambda: not weights.problem(".nnvis-panel "), "nothing wrong with the list")
     weights.layer("all")
     weights.measured("named one by one")
     assert {text for text, *_ in weights.cells()[1]} <= {"fc3.weight[1, 5]", "fc3.weight[1, 5] ?", "fc2.bias[3]", "fc2.bias[3] ?"}
@@ -292,9 +425,56 @@ def test_weights_are_chosen_otherwise(weights):
     weights.type("count", "40")
     weights.choose("samples", "all samples")
     weights.slide("range", "ArrowLeft", handle="-lower")
+    weights.slide("range", *["ArrowRight"] * 10, handle="-upper")
     weights.layer("fc3")
     weights.type("points", "21")
     weights.measured("40 of 850 weights of fc3", "those that moved most")
+
+
+def test_work_is_cancelled_and_results_go_to_a_file_and_come_back(weights, scan, demo, tmp_path):
+    plots = weights.part("curves")
+    for stop, how in ((lambda: weights.click("cancel"), "the button"), (lambda: plots.press("Escape"), "Escape")):
+        weights.type("count", "500")
+        weights.type("points", "201")
+        weights.until(lambda: weights.part("cancel").is_enabled(), "work that can be cancelled")
+        stop()
+        weights.until(lambda: "cancelled" in weights.text("progress-text") and not weights.part("cancel").is_enabled(), how)
+        weights.type("points", "21")
+        weights.type("count", "40")
+        weights.measured("40 of 850 weights of fc3")
+
+    weights.click("save")
+    link = weights.part("link")
+    link.wait_for()
+    with weights.page.expect_download() as download:
+        link.click()
+    assert download.value.suggested_filename == "nnvis_parameters.safetensors"
+    download.value.save_as(tmp_path / "mine.safetensors")
+    saved = nv.load(tmp_path / "mine.safetensors").results["scan"]
+    np.testing.assert_array_equal(saved.quadratic, scan.quadratic)
+    assert saved.pattern == scan.pattern
+
+    def upload(path):
+        with weights.page.expect_file_chooser() as chooser:
+            weights.click("open")
+        chooser.value.set_files(path)
+
+    (tmp_path / "none.safetensors").write_bytes(b"no result")
+    upload(tmp_path / "none.safetensors")
+    weights.until(lambda: weights.problem(), "word that this is no result")
+    other = nv.measure_parameters(demo.evaluator, demo.run, "fc2", count=5, alphas=np.linspace(-0.5, 1.5, 21))
+    other.save(tmp_path / "other")
+    upload(next(tmp_path.glob("other*")))
+    weights.measured(f"5 of {other.scanned:,} weights of fc2")
+    weights.until(lambda: len(weights.dots()[0]) == 5 and len(weights.order()) == 5, "five weights")
+    row = weights.page.locator(".nnvis-table tbody tr")
+    weights.part("table").locator("summary").click()
+    assert {text.split("\t")[0] for text in row.all_inner_texts()} == set(other.names)
+    weights.part("table").locator("summary").click()
+    weights.type("count", "41")
+    weights.measured("41 of 850 weights of fc3")
+    weights.type("count", "40")
+    weights.measured("40 of 850 weights of fc3")
 
 
 def test_it_fits_narrow_and_dark_pages_and_tells_screen_readers(weights, notebook):
@@ -309,6 +489,7 @@ def test_it_fits_narrow_and_dark_pages_and_tells_screen_readers(weights, noteboo
             lambda part=part: (box := weights.part(part).bounding_box())["x"] >= 0 and box["x"] + box["width"] <= 760,
             f"{part} within",
         )
+    weights.until(lambda: len({round(x) for _, x, _ in weights.cells()[1]}) < 6, "fewer small pictures in a row")
     assert weights.part("loss").bounding_box()["y"] > weights.part("phase").bounding_box()["y"] + 300  # below, not beside
     notebook.theme("JupyterLab Light")
     weights.page.set_viewport_size({"width": 1600, "height": 1700})
