@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..demo import SCHEDULES
-from ..demo.thesis import figures, load_thesis
+from ..demo.thesis import FIGURES, load_thesis
 from ..export.files import Picture
 from .options import Refused
 from .output import Output, carry_out, checked_folder, progress_bar
@@ -44,7 +44,7 @@ def thesis(options: argparse.Namespace) -> int:
         output.doing = "writing"
         output.result("statements", statements)
         output.table("claims", statements.claims_to_pandas())
-        output.table("figures", figures())
+        output.table("figures", FIGURES.to_pandas())
         output.file("statements.md", _writing(statements.to_markdown()))
         output.file("statements.html", _writing(_page(found)))
         picture = Picture(figsize=(4 + 0.5 * len(statements.runs), 1.6 + 0.32 * len(statements)), layout="constrained")

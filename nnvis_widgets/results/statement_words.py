@@ -78,33 +78,35 @@ def overview(found: Statements) -> str:
     groups = found.group_names
     rows = []
     for at, key in enumerate(found.keys):
-        rules = _lines([f"{line}" for line in found.rule(key)])
         cells = [
             f"{html.escape(found.where[at])}<div style='{_SMALL}'>{html.escape(key)}</div>",
-            f"{html.escape(found.says[at])}<div style='{_SMALL}'>{html.escape(found.source[at])}. Holds if{rules}</div>",
+            f"{html.escape(found.says[at])}<div style='{_SMALL}'>{html.escape(found.source[at])}. "
+            f"Holds if{_numbered(found.rule(key))}</div>",
         ]
         for group in groups:
             numbers = found.numbers(key, group)
-            lines = f"<div style='{_SMALL}'>&nbsp;{_lines(numbers)}</div>" if any(numbers) else ""
+            lines = f"<div style='{_SMALL};margin-top:.3em;white-space:nowrap'>{_numbered(numbers)}</div>" if any(numbers) else ""
             cells.append(badge(found.verdict(key, group), found.counted(key, group)) + lines)
         rows.append([*cells, badge(found.verdict(key))])
-    return _table(["where", "statement", *groups, "all runs"], rows) + f"<p style='{_SMALL}'>{_legend(found)}</p>"
+    widths = [8, 22, *(10 for _ in groups), 8]
+    return html_table(["where", "statement", *groups, "all runs"], rows, widths) + f"<p style='{_SMALL}'>{_legend(found)}</p>"
 
 
 def card(found: Statements, key: str) -> str:
     """Return one statement as HTML: what it says, each claim's number in each group, the verdicts, and what to know of it."""
     at, groups = found.keys.index(key), found.group_names
     columns = {group: found.numbers(key, group) for group in groups}
-    rows = [
-        [html.escape(words), *(html.escape(columns[group][line]) for group in groups)] for line, words in enumerate(found.rule(key))
-    ]
+    rows = []
+    for line, words in enumerate(found.rule(key)):
+        numbers = [f"<span style='white-space:nowrap'>{html.escape(columns[group][line]) or '–'}</span>" for group in groups]
+        rows.append([_kept(words), *numbers])
     rows.append(["", *(badge(found.verdict(key, group), found.counted(key, group)) for group in groups)])
     remark = f"<div style='opacity:.85;margin-top:.3em'>{html.escape(found.remark[at])}</div>" if found.remark[at] else ""
     return (
         f"<div style='border:{_LINE};border-left:.4em solid {COLOURS[found.verdict(key)][0]};padding:.6em .9em;max-width:62em'>"
         f"<div style='{_SMALL}'>{html.escape(found.where[at])} · {html.escape(found.source[at])}</div>"
         f"<div style='font-size:110%;margin:.2em 0 .4em'>{html.escape(found.says[at])}</div>"
-        f"{badge(found.verdict(key))}{_table(['holds if', *groups], rows)}{remark}</div>"
+        f"{badge(found.verdict(key))}{html_table(['holds if', *groups], rows)}{remark}</div>"
     )
 
 
@@ -131,12 +133,30 @@ def _legend(found: Statements) -> str:
     )
 
 
-def _lines(lines: list[str]) -> str:
-    return "".join(f"<div>{html.escape(line) or '–'}</div>" for line in lines)
+def _numbered(lines: list[str]) -> str:
+    """Return lines, with numbers before them where there are several, so that they are found again in another column."""
+    marks = [f"{number}. " if len(lines) > 1 else "" for number in range(1, len(lines) + 1)]
+    return "".join(f"<div>{mark}{_kept(line) or '–'}</div>" for mark, line in zip(marks, lines, strict=True))
 
 
-def _table(heads: list[str], rows: list[list[str]]) -> str:
-    top = "".join(f"<th style='{_CELL}'>{html.escape(head)}</th>" for head in heads)
+def _kept(words: str) -> str:
+    """Return a rule as HTML that is not broken between its sign, its bound and its unit."""
+    at = max(words.rfind(" > "), words.rfind(" < "))
+    return html.escape(words[: at + 1]) + html.escape(words[at + 1 :]).replace(" ", "&nbsp;")
+
+
+def html_table(heads: list[str], rows: list[list[str]], widths: list[int] | None = None) -> str:
+    """Return an HTML table from cells of HTML; where the page is narrower than its columns may be, the table scrolls.
+
+    Parameters
+    ----------
+    heads : list of str
+    rows : list of list of str
+    widths : list of int, optional
+        What each column takes at least, in em.
+    """
+    least = [f";min-width:{width}em" for width in widths] if widths else [""] * len(heads)
+    top = "".join(f"<th style='{_CELL}{size}'>{html.escape(head)}</th>" for head, size in zip(heads, least, strict=True))
     body = "".join("<tr>" + "".join(f"<td style='{_CELL}'>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return (
         "<div style='overflow-x:auto'><table style='border-collapse:collapse;margin:.2em 0;font-size:95%'>"

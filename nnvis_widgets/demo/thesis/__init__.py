@@ -5,7 +5,7 @@ them to the evidence, `studying` what is measured, `loading` the stored
 runs. May import: anything of ours.
 """
 
-from .chapter import FIGURES, STATEMENTS, FigureEntry, Statement, figures
+from .chapter import FIGURES, STATEMENTS, FigureEntry, Statement
 from .deciding import Evidence, judged
 from .loading import Thesis, load_thesis
 from .studying import Settings

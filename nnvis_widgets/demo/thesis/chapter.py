@@ -6,11 +6,13 @@ when it was read, and where only the topic of a figure was noted, the question i
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...results import Claim
+from ...results.statement_words import html_table
 from . import judging
 from .judging import Studies
 
@@ -228,39 +230,51 @@ class FigureEntry:
     keys: tuple[str, ...] = ()
 
 
-FIGURES = (
-    FigureEntry(
-        "6.2 to 6.4",
-        "preliminary experiments: epochs, training images, test images",
-        "by topic; which number shows which is not noted",
-        ("epochs", "more-epochs", "training-size", "test-size"),
-    ),
-    FigureEntry(
-        "6.5",
-        "the paths of all layers and of the whole model in one plot",
-        "by topic and statement",
-        ("first-layer", "robust-layers", "ambient-layers"),
-    ),
-    FigureEntry("6.6", "the paths of many weights of a layer in one plot, opacity by distance", "by topic", ("distance",)),
-    FigureEntry(
-        "6.7 to 6.9", "single weights, linear and quadratic; 6.9 goes up and down", "by topic", ("five-patterns", "oscillation")
-    ),
-    FigureEntry("6.10 to 6.14", "not noted; they stand between figures of single weights", "not known"),
-    FigureEntry(
-        "6.15 to 6.25",
-        "single weights by pattern; 6.16 with small changes of accuracy, 6.20 b called oscillating",
-        "by topic; 6.16 and 6.20 b by statement",
-        ("five-patterns", "bump-rule", "small-changes", "oscillation"),
-    ),
-    FigureEntry(
-        "6.26 and 6.27", "surfaces around the trained weights: random directions, principal components", "by topic", ("planes",)
-    ),
+HEADS = ("figures", "topic", "known", "statements")
+
+
+class Figures(tuple[FigureEntry, ...]):
+    """The figures of the chapter in their order: numbers, topic, how that is known, and the statements that go with them."""
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return one row for each entry."""
+        import pandas
+
+        rows = [(entry.numbers, entry.topic, entry.known, ", ".join(entry.keys)) for entry in self]
+        return pandas.DataFrame(rows, columns=list(HEADS))
+
+    def _repr_html_(self) -> str:
+        rows = [[html.escape(part) for part in (entry.numbers, entry.topic, entry.known, ", ".join(entry.keys))] for entry in self]
+        return html_table(list(HEADS), rows, [6, 16, 12, 10])
+
+
+FIGURES = Figures(
+    (
+        FigureEntry(
+            "6.2 to 6.4",
+            "preliminary experiments: epochs, training images, test images",
+            "by topic; which number shows which is not noted",
+            ("epochs", "more-epochs", "training-size", "test-size"),
+        ),
+        FigureEntry(
+            "6.5",
+            "the paths of all layers and of the whole model in one plot",
+            "by topic and statement",
+            ("first-layer", "robust-layers", "ambient-layers"),
+        ),
+        FigureEntry("6.6", "the paths of many weights of a layer in one plot, opacity by distance", "by topic", ("distance",)),
+        FigureEntry(
+            "6.7 to 6.9", "single weights, linear and quadratic; 6.9 goes up and down", "by topic", ("five-patterns", "oscillation")
+        ),
+        FigureEntry("6.10 to 6.14", "not noted; they stand between figures of single weights", "not known"),
+        FigureEntry(
+            "6.15 to 6.25",
+            "single weights by pattern; 6.16 with small changes of accuracy, 6.20 b called oscillating",
+            "by topic; 6.16 and 6.20 b by statement",
+            ("five-patterns", "bump-rule", "small-changes", "oscillation"),
+        ),
+        FigureEntry(
+            "6.26 and 6.27", "surfaces around the trained weights: random directions, principal components", "by topic", ("planes",)
+        ),
+    )
 )
-
-
-def figures() -> pandas.DataFrame:
-    """Return the figures of the chapter: numbers, topic, how that is known, and the statements that go with them."""
-    import pandas
-
-    rows = [(entry.numbers, entry.topic, entry.known, ", ".join(entry.keys)) for entry in FIGURES]
-    return pandas.DataFrame(rows, columns=["figures", "topic", "known", "statements"])

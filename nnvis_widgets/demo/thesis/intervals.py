@@ -20,6 +20,22 @@ def percent(*shares: float) -> tuple[float, float, float]:
     return value, low, high
 
 
+def quotient(above: tuple[float, float, float], below: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Return one number over another, and the ends between which it lies where both lie in their intervals; NaN for a low of 0.
+
+    Wider than a paired interval would be.
+
+    Examples
+    --------
+    >>> quotient((1.0, -1.0, 2.0), (4.0, 2.0, 8.0))
+    (0.25, -0.5, 1.0)
+    """
+    (value, low, high), (over, least, most) = above, below
+    if not least > 0:
+        return NAN, NAN, NAN
+    return value / over, min(low / least, low / most), max(high / least, high / most)
+
+
 def tau(pairs: Sequence[tuple[np.ndarray, np.ndarray]], draws: int = 1000) -> tuple[float, float, float]:
     """Return Kendall's tau-b, the mean over layers, and its 95 % interval from resampled weights; NaN where nothing varies."""
     rng = np.random.default_rng(0)

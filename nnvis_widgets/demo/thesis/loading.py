@@ -48,7 +48,7 @@ class Thesis:
     data : str
     statements : Statements
     evidence : list of Evidence
-        One for each run, named "schedule seed"; then the preliminary experiments.
+        One for each run, named "schedule seed"; the preliminary experiments are named "schedule before".
     """
 
     data: str
@@ -56,7 +56,7 @@ class Thesis:
     evidence: list[Evidence]
 
     def __repr__(self) -> str:
-        return f"Thesis({self.data}: {', '.join(one.name for one in self.evidence)}; {self.statements!r})"
+        return f"Thesis({self.data}: {', '.join(one.name for one in self.evidence)})\n{self.statements!r}"
 
     def studies(self, schedule: str = "step", seed: int = 0) -> dict[str, Any]:
         """Return the studies of one run by name: "training", "path/fc1/linear", "layers", "scan/fc1", "surface/pca", ..."""
@@ -144,6 +144,7 @@ def load_thesis(
         trainings = home / "thesis" / "trainings"
         made = partial(beforehand, data, sizes, _telling("preliminary", tell), trainings=trainings, **source)
         evidence += _by_arm(_stored(place, again, made), schedules)
+    evidence.sort(key=lambda one: list(schedules).index(one.group))  # the runs of a schedule side by side
     about = {"data": data, "seeds": list(seeds), "schedules": list(schedules), "settings": key_of(settings)}
     return Thesis(data, judged(evidence, statements, **about), evidence)
 
@@ -177,7 +178,7 @@ def _by_arm(found: dict[str, Any], schedules: Sequence[str]) -> list[Evidence]:
             studies = {f"epochs/{arm}": found["epochs"]}
             # sizes of the training set are tried with the schedule of the thesis only
             studies |= {"training-size": found["training-size"]} if schedule == "step" else {}
-            evidence.append(Evidence(f"{schedule}, preliminary", schedule, studies))
+            evidence.append(Evidence(f"{schedule} before", schedule, studies))
     return evidence
 
 
