@@ -52,7 +52,7 @@ def number(value: float, low: float, high: float, unit: str) -> str:
 
 def rule(what: str, above: bool, bound: float, unit: str) -> str:
     """Return a claim in words."""
-    unit = f" {unit}" if unit else ""
+    unit = f" {unit.removesuffix('s') if bound == 1 else unit}" if unit else ""
     return f"{what} {'>' if above else '<'} {bound:g}{unit}"
 
 
@@ -79,7 +79,8 @@ def overview(found: Statements) -> str:
     rows = []
     for at, key in enumerate(found.keys):
         cells = [
-            f"{html.escape(found.where[at])}<div style='{_SMALL}'>{html.escape(key)}</div>",
+            f"{badge(found.verdict(key))}<div style='margin-top:.3em'>{html.escape(found.where[at])}</div>"
+            f"<div style='{_SMALL}'>{html.escape(key)}</div>",
             f"{html.escape(found.says[at])}<div style='{_SMALL}'>{html.escape(found.source[at])}. "
             f"Holds if{_numbered(found.rule(key))}</div>",
         ]
@@ -87,9 +88,9 @@ def overview(found: Statements) -> str:
             numbers = found.numbers(key, group)
             lines = f"<div style='{_SMALL};margin-top:.3em;white-space:nowrap'>{_numbered(numbers)}</div>" if any(numbers) else ""
             cells.append(badge(found.verdict(key, group), found.counted(key, group)) + lines)
-        rows.append([*cells, badge(found.verdict(key))])
-    widths = [8, 22, *(10 for _ in groups), 8]
-    return html_table(["where", "statement", *groups, "all runs"], rows, widths) + f"<p style='{_SMALL}'>{_legend(found)}</p>"
+        rows.append(cells)
+    widths = [9, 20, *(10 for _ in groups)]
+    return html_table(["all runs", "statement", *groups], rows, widths) + f"<p style='{_SMALL}'>{_legend(found)}</p>"
 
 
 def card(found: Statements, key: str) -> str:
@@ -98,15 +99,14 @@ def card(found: Statements, key: str) -> str:
     columns = {group: found.numbers(key, group) for group in groups}
     rows = []
     for line, words in enumerate(found.rule(key)):
-        numbers = [f"<span style='white-space:nowrap'>{html.escape(columns[group][line]) or '–'}</span>" for group in groups]
-        rows.append([_kept(words), *numbers])
+        rows.append([_kept(words), *(_kept(columns[group][line]) or "–" for group in groups)])
     rows.append(["", *(badge(found.verdict(key, group), found.counted(key, group)) for group in groups)])
     remark = f"<div style='opacity:.85;margin-top:.3em'>{html.escape(found.remark[at])}</div>" if found.remark[at] else ""
     return (
         f"<div style='border:{_LINE};border-left:.4em solid {COLOURS[found.verdict(key)][0]};padding:.6em .9em;max-width:62em'>"
         f"<div style='{_SMALL}'>{html.escape(found.where[at])} · {html.escape(found.source[at])}</div>"
         f"<div style='font-size:110%;margin:.2em 0 .4em'>{html.escape(found.says[at])}</div>"
-        f"{badge(found.verdict(key))}{html_table(['holds if', *groups], rows)}{remark}</div>"
+        f"{badge(found.verdict(key))}{html_table(['holds if', *groups], rows, [12, *(6 for _ in groups)])}{remark}</div>"
     )
 
 
@@ -140,8 +140,8 @@ def _numbered(lines: list[str]) -> str:
 
 
 def _kept(words: str) -> str:
-    """Return a rule as HTML that is not broken between its sign, its bound and its unit."""
-    at = max(words.rfind(" > "), words.rfind(" < "))
+    """Return a rule or a number as HTML that is broken before its sign or its interval at most, if there is one."""
+    at = max(words.rfind(sign) for sign in (" > ", " < ", " ["))
     return html.escape(words[: at + 1]) + html.escape(words[at + 1 :]).replace(" ", "&nbsp;")
 
 

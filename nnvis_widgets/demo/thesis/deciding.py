@@ -43,6 +43,11 @@ def judged(evidence: Sequence[Evidence], statements: Sequence[Statement] = STATE
     for at, statement in enumerate(statements):
         found = [statement.claims(one.studies) if statement.measured(one.studies) else None for one in evidence]
         like = next((claims for claims in found if claims is not None), [Claim("", *(float("nan"),) * 3, bound=0.0)])
+        if any([c.bound for c in claims] != [c.bound for c in like] for claims in found if claims is not None):
+            raise ValueError(
+                f"evidence: runs on equally many samples, since bounds of {statement.key!r} depend on it; judge those on "
+                f"{_sizes(evidence)} apart"
+            )
         for line, claim in enumerate(like):
             rows.append((at, claim))
             each = [claims[line] if claims is not None else None for claims in found]
@@ -65,3 +70,7 @@ def judged(evidence: Sequence[Evidence], statements: Sequence[Statement] = STATE
         n=max(counts, default=0),
         provenance=dict(about),
     )
+
+
+def _sizes(evidence: Sequence[Evidence]) -> str:
+    return " and ".join(sorted({str(one.studies["training"].n) for one in evidence if "training" in one.studies}))
