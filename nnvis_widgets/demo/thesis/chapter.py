@@ -78,7 +78,8 @@ STATEMENTS = (
         CHECK,
         ("epochs",),
         judging.more_epochs,
-        "Trained on a part of the images. Where the rate is below a tenth of its first value, any curve is flat.",
+        "Trained on a part of the images; the upper end is a bound for all epochs and seeds at once. Where the rate is below a "
+        "tenth of its first value, any curve is flat.",
     ),
     Statement(
         "training-size",
@@ -105,7 +106,8 @@ STATEMENTS = (
         NOTES,
         ("layers",),
         judging.layer_order,
-        "The caption names conv1 for both places; the text has this order. Impact is taken as the harm of putting one layer back.",
+        "The caption names conv1 for both places; the text has this order. Impact is taken as the harm of putting one layer back, "
+        "once by the loss and once by the accuracy: the two need not agree.",
     ),
     Statement(
         "robust-layers",

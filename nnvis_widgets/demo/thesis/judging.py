@@ -94,14 +94,24 @@ def test_size(studies: Studies) -> list[Claim]:
 
 
 def layer_order(studies: Studies) -> list[Claim]:
-    """Ranks of fc1 and conv1 among the layers, 1 is the most harmful to put back."""
+    """Is the rise of the loss largest where fc1 is put back, and next where conv1 is; and so with the accuracy?"""
     study: LayerStudy = studies["layers"]
+    rises, lows, highs = study.loss_rise, study.loss_rise_low, study.loss_rise_high
+    claims, behind = [], list(range(len(study.layers)))
+    for layer in FIRST_TWO:
+        at = study.layers.index(layer)
+        behind.remove(at)
+        others = (rises[behind].max(), highs[behind].max(), lows[behind].max())
+        gap = (float(one[at] - most) for one, most in zip((rises, lows, highs), others, strict=True))
+        names = ", ".join(study.layers[other] for other in behind)
+        claims.append(Claim(f"rise of the loss from resetting {layer}, minus the largest from {names}", *gap, bound=0.0))
     ranks = (-study.criticality).argsort().argsort() + 1
-    claims = []
     for place, layer in enumerate(FIRST_TWO, start=1):
         at = study.layers.index(layer)
-        low, high = float(study.rank_low[at]), float(study.rank_high[at])
-        claims.append(Claim(f"rank of {layer}", float(ranks[at]), low, high, bound=place + 0.5, above=False))
+        ends = float(study.rank_low[at]), float(study.rank_high[at])
+        claims.append(
+            Claim(f"rank of {layer} by the drop of the accuracy", float(ranks[at]), *ends, bound=place + 0.5, above=False)
+        )
     return claims
 
 

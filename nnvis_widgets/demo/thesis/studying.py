@@ -57,7 +57,7 @@ class Settings:
 
     model_points: int = 41
     layer_points: int = 21
-    weights: int = 32
+    weights: int = 96
     conv_weights: int = 12
     most_moved: int = 12
     shown: tuple[str, ...] = ("fc1", "fc3")
