@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import nnvis_widgets as nv
+from nnvis_widgets.widgets.base import parts_of
 from nnvis_widgets.widgets.surface_keys import press
 from nnvis_widgets.widgets.surface_words import curvatures
 
@@ -362,3 +363,28 @@ def test_where_the_browser_cannot_draw_in_3d_the_flat_view_stands_alone_and_says
     assert "WebGL" in explorer.pictures.words.value
     assert explorer.surface.fraction == 1.0
     explorer.close()
+
+
+def test_in_a_notebook_the_first_picture_waits_for_nothing_that_it_does_not_need(trained):
+    model, data, runs = trained
+    later = {"Dropdown", "FileUpload", "Play", "ConfusionView", "SolidView", "SurfaceInspector"}
+
+    def shown(explorer):
+        return {type(part).__name__ for part in parts_of(explorer, set())}
+
+    async def look():
+        explorer = nv.SurfaceExplorer(nv.Evaluator(model, data, batch_size=20), runs, resolution=9, solid=False)
+        assert "Figure" in shown(explorer)
+        assert not later & shown(explorer)
+        await explorer.done()
+        await asyncio.sleep(0)
+        assert explorer.surface.fraction == 1.0
+        assert later <= shown(explorer)
+        assert explorer.controls.resolution.index == 0
+        explorer.close()
+        closed = nv.SurfaceExplorer(nv.Evaluator(model, data, batch_size=20), runs, resolution=9)
+        closed.close()
+        closed._furnish()
+        assert closed.pictures.solid is None
+
+    asyncio.run(look())

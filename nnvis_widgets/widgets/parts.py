@@ -5,6 +5,7 @@ May import: results, ipywidgets.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import tempfile
 from collections.abc import Callable
@@ -83,15 +84,29 @@ def listed(explorer: Explorer, trait: str, control: widgets.Dropdown, words: str
     control.observe(choose, "index")
 
 
+def later(seconds: float, act: Callable[[], Any]) -> None:
+    """Call `act` in a later turn of the event loop; at once where there is none to come."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        act()
+    else:
+        loop.call_later(seconds, act)
+
+
 def fill(place: widgets.Box, parts: list[widgets.Widget]) -> None:
     """Put widgets into a place, or nothing; a hidden bqplot figure would be drawn with a negative size."""
     if list(place.children) != parts:
         place.children = parts
 
 
+def columns_of(*groups: list[widgets.Widget]) -> list[widgets.Widget]:
+    """Return groups of controls as the columns of a panel."""
+    return [widgets.VBox(group, layout=widgets.Layout(flex="1 1 250px", min_width="0", max_width="420px")) for group in groups]
+
+
 def settings_panel(*groups: list[widgets.Widget]) -> widgets.Box:
     """Return groups of controls: a column beside the picture, several columns where it has to stand below."""
-    columns = [widgets.VBox(group, layout=widgets.Layout(flex="1 1 250px", min_width="0", max_width="420px")) for group in groups]
     # it grows only where nothing is beside it
     layout = widgets.Layout(
         flex="1 1 300px",
@@ -101,7 +116,7 @@ def settings_panel(*groups: list[widgets.Widget]) -> widgets.Box:
         margin="0 12px 0 0",
         grid_gap="0 16px",
     )
-    return widgets.Box(columns, layout=layout).add_class("nnvis-panel")
+    return widgets.Box(columns_of(*groups), layout=layout).add_class("nnvis-panel")
 
 
 def beside(panel: widgets.Box | None, picture: list[widgets.Widget]) -> widgets.Box:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 import traitlets
 
-from .parts import Files, button, check, dropdown, listed, settings_panel, title, toggle, wide
+from .parts import Files, button, check, columns_of, dropdown, listed, settings_panel, title, toggle, wide
 from .surface_settings import RESOLUTIONS, WIDER
 from .surface_words import NAMES
 
@@ -40,22 +40,30 @@ class SurfaceControls:
     """
 
     def __init__(self, explorer: SurfaceExplorer):
+        """Make the places; `furnish` fills them."""
         self._explorer = explorer
+        flow = {"flex_flow": "row wrap", "width": "100%"}
+        self.toolbar = widgets.Box(layout=widgets.Layout(min_height="36px", **flow)).add_class("nnvis-toolbar")
+        self.cursor_row = widgets.Box(layout=widgets.Layout(min_height="36px", align_items="center", **flow))
+        self.panel = settings_panel() if explorer.study is not None else None
+
+    def furnish(self) -> None:
+        """Build the controls."""
+        explorer = self._explorer
         self.second = widgets.ToggleButton(description="Second point", icon="plus", layout=widgets.Layout(width="130px"))
         self.second.tooltip = "the next click marks B, to be compared with A (also: Ctrl and click)"
         self.second.add_class("nnvis-second")
-        self.toolbar = self._choices()
-        self.cursor_row = self._player()
-        self.panel = None
-        if explorer.study is None:
+        self.toolbar.children = self._choices()
+        self.cursor_row.children = self._player()
+        if self.panel is None:
             return
-        self.panel = settings_panel(
+        self.panel.children = columns_of(
             [*self._plane(), *self._grid()], [*self._data(), *self._picture()], [*self._landscape(), self._files()]
         )
         explorer.observe(lambda _change: self._follow(), ["plane_kind", "run", "slices", "solid"])
         self._follow()
 
-    def _choices(self) -> widgets.Box:
+    def _choices(self) -> list[widgets.Widget]:
         explorer, study = self._explorer, self._explorer.study
         surface = explorer.surface
         row: list[widgets.Widget] = []
@@ -76,7 +84,7 @@ class SurfaceControls:
         traitlets.link((explorer, "slices"), (slices, "value"))
         if study is not None:
             row.append(slices.add_class("nnvis-slices-button"))
-        return widgets.Box(row, layout=widgets.Layout(flex_flow="row wrap", width="100%")).add_class("nnvis-toolbar")
+        return row
 
     def _plane(self) -> list[widgets.Widget]:
         explorer, study = self._explorer, self._explorer.study
@@ -172,7 +180,7 @@ class SurfaceControls:
 
     # ---- the training, played
 
-    def _player(self) -> widgets.Box:
+    def _player(self) -> list[widgets.Widget]:
         explorer = self._explorer
         self.play = widgets.Play(min=0, max=1, step=1, interval=250, layout=widgets.Layout(width="auto")).add_class("nnvis-play")
         self.epoch = widgets.IntSlider(
@@ -190,7 +198,7 @@ class SurfaceControls:
         solid = explorer.pictures.solid.player
         # one player at a time: that of the 3-D view moves it without the kernel
         traitlets.dlink((solid.layout, "display"), (flat.layout, "display"), lambda shown: None if shown == "none" else "none")
-        return widgets.Box([solid, flat, self.second], layout=widgets.Layout(width="100%", **flow))
+        return [solid, flat, self.second]
 
     def _move_epoch(self, change: Any) -> None:
         epochs = self.epochs

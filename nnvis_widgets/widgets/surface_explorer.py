@@ -12,21 +12,24 @@ import ipywidgets as widgets
 
 from ..core.plane import Plane
 from ..jobs import Step
-from ..results import PathResult, Result, ResultSet, SurfaceResult, Trajectory
+from ..results import Result, ResultSet, SurfaceResult, Trajectory
 from ..views.slices import SlicesView
-from ..views.surface_scene import SurfaceScene, Track
-from ..views.theme import SERIES, style_sheet
+from ..views.surface_scene import SurfaceScene
+from ..views.theme import style_sheet
 from ..views.variance import VarianceView
 from .assist import Assist
-from .parts import beside, fill
-from .surface_choice import paths_on
+from .parts import beside, fill, later
 from .surface_controls import SurfaceControls
 from .surface_inspector import SurfaceInspector
 from .surface_keys import KEYS, LABELS, press
 from .surface_pictures import SurfacePictures
+from .surface_scenes import along, scene_of, trajectories
 from .surface_settings import SurfaceSettings
 from .surface_study import SurfaceStudy
 from .surface_words import axis_labels, curvatures, heading, state_line, summary
+
+_OF_SOLID = ("exaggeration", "wireframe", "isolines", "opacity")
+_PATIENCE = 2.0  # seconds after which the controls come, picture or not
 
 
 class SurfaceExplorer(SurfaceSettings):
@@ -111,28 +114,53 @@ class SurfaceExplorer(SurfaceSettings):
         return self
 
     def _build(self, settings: dict[str, Any]) -> None:
+        """Build what a first look needs: everything else would stand before the picture in the page's queue."""
         self.pictures = SurfacePictures(self._clicked, self._picked, self._walked)
-        self.slices_view = SlicesView(self._choose_slice)
-        self.variance, self._variance_place = VarianceView(), widgets.VBox()
         super().__init__(**settings)
-        self.inspector = SurfaceInspector(self)
-        self.controls = SurfaceControls(self)
+        self._furnished = False
+        self._controls = SurfaceControls(self)
         self.heading = widgets.HTML().add_class("nnvis-legend")
         self.state_line = widgets.HTML().add_class("nnvis-state")
         self.heading.layout.flex, self.heading.layout.min_width = "1 1 0", "0"
         spread = widgets.Layout(justify_content="space-between", align_items="flex-start", width="100%", min_height="52px")
         top = widgets.Box([self.heading, self.status], layout=spread)
-        columns = beside(self.controls.panel, [
-            top, self.pictures, self.controls.cursor_row, self.pictures.words, self.state_line, self.status.error,
-            self._variance_place, self.slices_view, self.inspector,
+        self._below = widgets.VBox()
+        columns = beside(self._controls.panel, [
+            top, self.pictures, self._controls.cursor_row, self.pictures.words, self.state_line, self.status.error, self._below,
         ])  # fmt: skip
         self._assist = Assist(LABELS, KEYS, lambda key, shift: press(self, key, shift))
-        self.children = [style_sheet(), self._assist, self.controls.toolbar, columns]
-        self.inspector.layout.display = None if self.study is not None else "none"
+        self.children = [style_sheet(), self._assist, self._controls.toolbar, columns]
         self.pictures.flat.clear("measuring ..." if self.study is not None else "")
+        later(_PATIENCE, self._furnish)
+
+    def _furnish(self) -> None:
+        """Build what a first look does not need: controls, the landscape, the panel of questions."""
+        if self._furnished or self._closed:
+            return
+        self._furnished = True
+        self.pictures.furnish()
         self.pictures.want_solid(self.solid)
-        for name in ("exaggeration", "wireframe", "isolines", "opacity"):
+        for name in _OF_SOLID:
             setattr(self.pictures.solid, name, getattr(self, name))
+        self._controls.furnish()
+        self._inspector = SurfaceInspector(self)
+        self._inspector.layout.display = None if self.study is not None else "none"
+        self.slices_view = SlicesView(self._choose_slice)
+        self.variance, self._variance_place = VarianceView(), widgets.VBox()
+        self._below.children = [self._variance_place, self.slices_view, self._inspector]
+        self._draw()
+
+    @property
+    def controls(self) -> SurfaceControls:
+        """The controls, built where they have not been."""
+        self._furnish()
+        return self._controls
+
+    @property
+    def inspector(self) -> SurfaceInspector:
+        """The panel below the pictures, built where it has not been."""
+        self._furnish()
+        return self._inspector
 
     # ---- what there is
 
@@ -152,15 +180,7 @@ class SurfaceExplorer(SurfaceSettings):
     @property
     def trajectories(self) -> dict[str, Trajectory]:
         """The runs on the plane of the picture."""
-        surface = self.surface
-        if surface is None:
-            return {}
-        known = self.study.known(self.plane_choice) if self.study is not None else None
-        if known is not None and known[0].digest == surface.plane.get("digest"):
-            return known[1]
-        if surface.trajectory is None or surface.off_plane is None or surface.epochs is None:
-            return {}
-        return {"run": Trajectory(surface.trajectory, surface.off_plane, None, surface.epochs)}
+        return trajectories(self)
 
     def _steps(self) -> list[Step]:
         if self.study is None:
@@ -169,35 +189,7 @@ class SurfaceExplorer(SurfaceSettings):
 
     def scene(self) -> SurfaceScene | None:
         """Return everything that the pictures show, as data; None before the first surface."""
-        surface = self.surface
-        if surface is None:
-            return None
-        quantity = self.quantity if self.quantity in ("loss", *surface.metrics) else "loss"
-        known = self.study.known(self.plane_choice) if self.study is not None else None
-        paths = paths_on(known[0]) if known is not None and self.paths and self.plane_kind == "three-point" else {}
-        points = {name: point for name, point in (("A", self.point), ("B", self.other)) if point is not None}
-        return SurfaceScene(
-            surface=surface, quantity=quantity, scale=self.scale, levels=self.levels, colours=self.colours,
-            tracks=self._tracks(quantity) if self.trajectory else (), paths=paths, points=points, along=self._along(),
-            epoch=self.epoch,
-        )  # fmt: skip
-
-    def _along(self) -> dict[str, tuple[float, float]]:
-        known = self.study.known(self.plane_choice) if self.study is not None else None
-        if known is None or self.alpha is None or not self.paths or self.plane_kind != "three-point":
-            return {}
-        return {kind: (float(at[0, 0]), float(at[0, 1])) for kind, at in paths_on(known[0], [self.alpha]).items()}
-
-    def _tracks(self, quantity: str) -> tuple[Track, ...]:
-        tracks = []
-        for number, (name, trajectory) in enumerate(self.trajectories.items()):
-            measured = self.results.get(f"training {name}")
-            values = None
-            if isinstance(measured, PathResult) and quantity in ("loss", *measured.metrics):
-                values = measured.values(quantity)[0]
-            colour = "#FFFFFF" if len(self.trajectories) == 1 else SERIES[(number + 1) % len(SERIES)]
-            tracks.append(Track(name, trajectory.xy, trajectory.off_plane, trajectory.epochs, values, colour))
-        return tuple(tracks)
+        return scene_of(self)
 
     # ---- what is drawn
 
@@ -210,13 +202,19 @@ class SurfaceExplorer(SurfaceSettings):
             return
         self.pictures.remove_class("nnvis-stale")
         known = self.study.known(self.plane_choice) if self.study is not None else None
-        self.pictures.show(scene, axis_labels(known[0] if known else None, scene.surface))
+        plane = known[0] if known is not None else None
+        self.pictures.show(scene, axis_labels(plane, scene.surface))
         self.heading.value, self.state_line.value = heading(self), state_line(self)
         self._assist.summary = summary(self, scene, self.trajectories)
-        plane = known[0] if known is not None else None
+        if self._furnished:
+            self._draw_beside(scene, plane)
+        else:
+            later(0.0, self._furnish)
+
+    def _draw_beside(self, scene: SurfaceScene, plane: Plane | None) -> None:
         spectrum = plane.spectrum if plane is not None else None
         fill(self._variance_place, [self.variance] if spectrum is not None else [])
-        if spectrum is not None:
+        if plane is not None and spectrum is not None:
             self.variance.show(spectrum, plane.random_walk)
         found = {name: r for name, r in self.results.items() if name.startswith("slice ") and isinstance(r, SurfaceResult)}
         self.slices_view.layout.display = None if self.slices and found else "none"
@@ -224,9 +222,10 @@ class SurfaceExplorer(SurfaceSettings):
             self.slices_view.show(found, scene.quantity, self.colours, {name: curvatures(r) for name, r in found.items()})
 
     def _restyle(self, name: str) -> None:
+        self._furnish()
         if name in ("point", "other", "checkpoint"):
             self.inspector.ask()
-        elif name in ("exaggeration", "wireframe", "isolines", "opacity"):
+        elif name in _OF_SOLID:
             setattr(self.pictures.solid, name, getattr(self, name))
         elif name == "solid":
             self.pictures.want_solid(self.solid)
@@ -234,7 +233,7 @@ class SurfaceExplorer(SurfaceSettings):
             self.pictures.walk(self.epoch, self.controls.epochs[-1] if self.controls.epochs else 0.0)
             return
         elif name == "alpha":
-            self.pictures.go_along(self._along())
+            self.pictures.go_along(along(self))
             return
         self._draw()
 
@@ -283,6 +282,7 @@ class SurfaceExplorer(SurfaceSettings):
 
     def camera(self, preset: str) -> None:
         """Look at the 3-D view from "corner", "top", "front" or "side"."""
+        self._furnish()
         self.pictures.solid.camera(preset)
 
     def open_result(self, result: Result) -> None:
@@ -297,15 +297,16 @@ class SurfaceExplorer(SurfaceSettings):
     @property
     def unshown(self) -> list[widgets.Widget]:
         """Widgets of ours that are in no container now."""
-        return [self.variance, self.controls.link]
+        return [self.variance, self.controls.link] if self._furnished else []
 
     async def done(self) -> None:
         """Return when nothing is being computed and nothing is waiting to be, here and in the inspector."""
         await super().done()
-        await self.inspector.done()
+        if self._furnished:
+            await self.inspector.done()
 
     def close(self) -> None:
         """Cancel the work, end its threads, and remove the widget with everything in it."""
-        if not self._closed and hasattr(self, "inspector"):
+        if not self._closed and getattr(self, "_furnished", False):
             self.inspector.close()
         super().close()

@@ -38,7 +38,8 @@ class SurfacePictures(widgets.Box):
     Attributes
     ----------
     flat : ContourView
-    solid : SolidView
+    solid : SolidView or None
+        None until `furnish`.
     words : widgets.HTML
         The vertical scale, or why there is no solid view.
     """
@@ -49,14 +50,21 @@ class SurfacePictures(widgets.Box):
         on_checkpoint: Callable[[str, int], None],
         on_epoch: Callable[[float], None],
     ):
+        self._on = on_click, on_checkpoint, on_epoch
         self.flat = ContourView(on_click, on_checkpoint)
-        self.solid = SolidView(on_click, on_checkpoint)
+        self.solid: SolidView | None = None
         self.words = widgets.HTML().add_class("nnvis-small")
         self._scene: SurfaceScene | None = None
         self._wanted = True
         self._importing: asyncio.Future | None = None
-        super().__init__([self.flat, self.solid], layout=widgets.Layout(flex_flow="row wrap", width="100%"))
+        super().__init__([self.flat], layout=widgets.Layout(flex_flow="row wrap", width="100%"))
         self.add_class("nnvis-curves")
+
+    def furnish(self) -> None:
+        """Build the solid view beside the flat one."""
+        on_click, on_checkpoint, on_epoch = self._on
+        self.solid = SolidView(on_click, on_checkpoint)
+        self.children = [self.flat, self.solid]
         self.solid.observe(lambda change: on_epoch(change.new), "epoch")
         self.solid.facts.observe(self._fit, "row")
         self.solid.facts.observe(lambda _change: self.want_solid(self._wanted), "available")
@@ -64,7 +72,7 @@ class SurfacePictures(widgets.Box):
     @property
     def has_solid(self) -> bool:
         """Whether the solid view is shown."""
-        return self._wanted and self.solid.facts.available is not False
+        return self._wanted and self.solid is not None and self.solid.facts.available is not False
 
     def show(self, scene: SurfaceScene, labels: tuple[str, str]) -> None:
         """Draw a scene in both views."""
@@ -78,7 +86,8 @@ class SurfacePictures(widgets.Box):
         if self._scene is not None:
             self._scene = replace(self._scene, epoch=epoch)
             self.flat.show(self._scene)
-        self.solid.epoch = last if epoch is None else epoch
+        if self.solid is not None:
+            self.solid.epoch = last if epoch is None else epoch
 
     def go_along(self, along: Mapping[str, tuple[float, float]]) -> None:
         """Mark how far one has gone along each path."""
@@ -87,7 +96,7 @@ class SurfacePictures(widgets.Box):
             self.flat.show(self._scene)
 
     def _fit(self, *_: Any) -> None:
-        row = self.solid.facts.row
+        row = self.solid.facts.row if self.solid is not None else 0
         room = row - _SOLID if self.has_solid and row >= _ROW else row
         if room != self.flat.room:
             self.flat.room = room
@@ -97,12 +106,16 @@ class SurfacePictures(widgets.Box):
     def want_solid(self, wanted: bool) -> None:
         """Show the solid view, or not."""
         self._wanted = wanted
+        if self.solid is None:
+            return
         # where the browser has not said yet what it can, the widget that asks it is in there
         self.solid.layout.display = self.solid.player.layout.display = None if self.has_solid else "none"
         self._fit()
         self._show_solid()
 
     def _show_solid(self) -> None:
+        if self.solid is None:
+            return
         if not self.has_solid:
             self.words.value = _NO_WEBGL if self._wanted else ""
             return
