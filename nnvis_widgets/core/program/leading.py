@@ -59,6 +59,7 @@ def leading(graph: fx.Graph, ranks: Mapping[fx.Node, int], moving: set[fx.Node])
             target, args, rank[node] = rewritten
             copies[node] = result.call_function(target, *fx.map_arg((args, node.kwargs), copies.__getitem__))
             led.add(node)
+            copies[node].meta["points"] = 1
         copies[node].meta.update(node.meta)
     return None
 

@@ -3,6 +3,7 @@
 May import: torch, core.family, core.program.leading. On a CPU a pass over the values of a layer costs as much as its arithmetic. So
 what is affine is mixed where it is first used, results are written over arguments that nobody else reads, maxima of windows are
 taken of rows and then of columns, and a first convolution whose maxima are wanted gives the corners of each window as channels.
+What is done within short rows goes another way (see `rows`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor, fx
 
 from ..family import KNOT_TOLERANCE
 from .leading import rows_times
+from .rows import hasten
 
 aten = torch.ops.aten
 Node: TypeAlias = Any  # an fx.Node, whose attributes have types that no use of them fits
@@ -147,6 +149,7 @@ def lean(graph: fx.Graph, mixed: Sequence[Node] | None = None) -> fx.Graph:
             value = graph.call_function(mixture, (row, anchors))
         value.meta.update(anchors.meta)
         anchors.replace_all_uses_with(value, lambda user, value=value: user is not value)
+    hasten(graph)
     over = [(node, into) for node in graph.nodes if (into := _spare(node)) is not None]
     for node, into in over:
         packet: Any = node.target.overloadpacket

@@ -51,6 +51,8 @@ class Local:
     unit : Node
         Placeholder: the number of the unit.
     scores : list of Node
+    change : Node or None
+        By how much the unit differs from the background, where it meets the others; None where it meets them at several places.
     """
 
     graph: fx.Graph
@@ -58,6 +60,7 @@ class Local:
     row: fx.Node
     unit: fx.Node
     scores: list[fx.Node]
+    change: fx.Node | None
 
 
 def localise(graph: fx.Graph, weight: fx.Node, scores: list[fx.Node]) -> Local:
@@ -73,6 +76,7 @@ class _Rewriter:
         self._parts: dict[fx.Node, _Part] = {}
         self._dense: dict[fx.Node, fx.Node] = {}
         self._ends: dict[int, tuple[fx.Node, fx.Node]] = {}
+        self._changes: list[fx.Node] = []
 
     def run(self, scores: list[fx.Node]) -> Local:
         unit, row = self._new.placeholder("unit"), self._new.placeholder("row")
@@ -89,7 +93,7 @@ class _Rewriter:
                 self._follow(node)
         results = [self._whole(node) if self._moves(node) else self._base[node] for node in scores]
         self._new.output(results)
-        return Local(self._new, self._base, row, unit, results)
+        return Local(self._new, self._base, row, unit, results, self._changes[0] if len(self._changes) == 1 else None)
 
     # ---- values
 
@@ -126,7 +130,9 @@ class _Rewriter:
 
     def _change(self, node: fx.Node) -> fx.Node:
         part = self._parts[node]
-        return self._call(part.node, aten.sub.Tensor, (part.node, self._slice(self._base[node], part.axis, part.length)))
+        base = self._slice(self._base[node], part.axis, part.length)
+        self._changes.append(self._call(part.node, aten.sub.Tensor, (part.node, base), shape=self._narrow(node, part)))
+        return self._changes[-1]
 
     # ---- operations
 

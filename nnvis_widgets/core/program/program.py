@@ -17,6 +17,7 @@ from ..data import free_bytes
 from ..tiles import in_groups
 from .affine import Kind
 from .anchors import Anchors
+from .awake import Awake
 from .lean import mixture
 from .recordings import Engine, Recorded, images_last, tensors_of
 from .split import Split
@@ -100,6 +101,9 @@ class Program:
         self._sums: Sums | None = None
         self._batch: dict[fx.Node, Any] = {}
         self._stacks: dict[fx.Node, Tensor | None] = {}
+        self._awake: Awake | None = None
+        stages = self._parts.stages
+        self._stages = stages if stages is not None and anchors is not None and stages.repaid(anchors) else None
         self._most = engine.together
         self._room: int | None = None
 
@@ -159,7 +163,7 @@ class Program:
         return {**samples, **self._parts.prefix(self._fixed, samples)}
 
     def _load_heads(self) -> None:
-        self._heads, self._stacks = [], {}
+        self._heads, self._stacks, self._awake = [], {}, None
         if self._parts.head.outputs and self._anchors is not None:
             for anchor in self._anchors.weights:
                 weights = {node: self._entering(node, anchor) for node in self._parts.head.inputs if node in self._names}
@@ -214,10 +218,13 @@ class Program:
         """
         while self.together > 1:  # a last point alone too: all of a sweep go the same way
             try:
-                return self._in_order(in_groups(ks, self.together), self._many)
+                return self._in_order(in_groups(ks, self.together), self._many if self._stages is None else self._of_awake)
             except torch.OutOfMemoryError:
                 self._most = self.together // 2
             except RuntimeError:
+                if self._stages is not None:
+                    self._stages = self._awake = None  # an operation that wants all samples
+                    continue
                 self._most = 1  # the suffix holds an operation that does not take several points at once
         return self._in_order(ks, lambda k: self.at(k, weights(k), buffers))
 
@@ -249,11 +256,21 @@ class Program:
             return buffers[name] if what == "buffer" else self._entering(node, weights)
         return [head[node] for head in heads]
 
+    def _of_awake(self, ks: Sequence[int]) -> list[Tensor]:
+        assert self._anchors is not None
+        assert self._stages is not None
+        if self._awake is None:
+            self._awake = Awake(self._stages, len(self._anchors.rows), self._known, self._stacked, self._batch)
+        return self._awake.scores(ks)
+
+    def _known(self, node: fx.Node) -> Any:
+        return self._fixed.get(node, self._batch.get(node))
+
     def _many(self, ks: Sequence[int]) -> list[Tensor]:
         assert self._anchors is not None
         suffix, moving = self._parts.suffix, self._parts.weights
         weights = {node: self._anchors.weights_at(self._names[node][1], ks) for node in moving}
-        known = (self._fixed.get(node, self._batch.get(node, weights.get(node))) for node in suffix.inputs)
+        known = (weights.get(node, self._known(node)) for node in suffix.inputs)
         values = [self._stacked(node, ks) if value is None else value for node, value in zip(suffix.inputs, known, strict=True)]
         return list(suffix.together(values, moving))
 

@@ -19,6 +19,7 @@ from ..data import leaves
 from ..replica import Replica
 from ..scoring import Scorer
 from .affine import Kind, kinds_of
+from .awake import stages
 from .local import localise
 from .record import Unrecordable, record
 from .split import Split, split
@@ -87,8 +88,8 @@ class Recorded:
         The loss and the metrics.
     sample_weights, target : Node or None
     constants : dict of Node to Tensor
-    row, unit : Node or None
-        In a pass that is rewritten for one unit: the weights that lead into it, and its number.
+    row, unit, change : Node or None
+        In a pass that is rewritten for one unit: the weights that lead into it, its number, and what it gives the others.
     """
 
     graph: fx.Graph
@@ -101,6 +102,7 @@ class Recorded:
     constants: dict[fx.Node, Tensor]
     row: fx.Node | None = None
     unit: fx.Node | None = None
+    change: fx.Node | None = None
     splits: dict[Any, Split] = field(default_factory=dict)
     units: dict[str, Recorded] = field(default_factory=dict)
 
@@ -109,7 +111,9 @@ class Recorded:
         key = (tuple(inputs.items()), head)
         if key not in self.splits:
             also = [node for node in (self.sample_weights, self.target) if node is not None]
-            self.splits[key] = split(self.graph, kinds_of(self.graph, inputs), self.scores, also=also, head=head)
+            kinds = kinds_of(self.graph, inputs)
+            made = split(self.graph, kinds, self.scores, also=also, head=head)
+            self.splits[key] = replace(made, stages=stages(self.graph, kinds, self.scores, self.change))
         return self.splits[key]
 
     def of_unit(self, name: str) -> Recorded:
@@ -128,6 +132,7 @@ class Recorded:
                 constants={copies[node]: value for node, value in self.constants.items()},
                 row=local.row,
                 unit=local.unit,
+                change=local.change,
             )
         return self.units[name]
 
@@ -241,7 +246,8 @@ class Recordings:
         return [*results, *((kind, value) for kind, value in also if isinstance(value, Tensor))]
 
     def _tidy(self, graph: fx.Graph) -> None:
-        tidy(graph, self.engine.channels_last, slices=self._replica.device.type == "cpu")
+        engine = self.engine
+        tidy(graph, engine.channels_last, slices=self._replica.device.type == "cpu", rounding=engine.head)
 
 
 def _other(tensor: Tensor) -> Tensor:

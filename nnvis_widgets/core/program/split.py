@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx
@@ -18,6 +18,9 @@ from torch import Tensor, fx
 from .affine import Kind
 from .leading import leading
 from .lean import lean, pool_quickly
+
+if TYPE_CHECKING:
+    from .awake import Stages
 
 Values = dict[fx.Node, Tensor]
 
@@ -132,6 +135,8 @@ class Split:
         Moving weights that the suffix needs itself.
     widest : int
         Size of the largest value in the suffix.
+    stages : awake.Stages or None
+        The suffix in two, where a unit is followed and samples can be left out between them.
     """
 
     fixed: Piece
@@ -141,6 +146,7 @@ class Split:
     suffix: Piece
     weights: tuple[fx.Node, ...]
     widest: int
+    stages: Stages | None = None
 
 
 def split(

@@ -1,8 +1,8 @@
 """Operations of a recorded forward pass replaced by faster ones with the same values.
 
 May import: torch. Max-pooling on a CPU also finds where each maximum was; as maxima of shifted slices it takes a fifth of the
-time. ReLU and max-pooling commute, and after the pooling there is less to do. None of this changes a bit. A log-softmax
-of log-probabilities is left out, since it returns them up to rounding.
+time. ReLU and max-pooling commute, and after the pooling there is less to do. None of this changes a bit, but for a log-softmax
+of log-probabilities, which is left out, since it returns them up to rounding.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import torch
 from torch import fx
 
 from .crop import crop
+from .rows import BY_ROWS, SAME_BITS
 
 aten = torch.ops.aten
 
 
-def tidy(graph: fx.Graph, channels_last: bool, slices: bool = True) -> None:
+def tidy(graph: fx.Graph, channels_last: bool, slices: bool = True, rounding: bool = True) -> None:
     """Rewrite a recorded graph in place.
 
     Parameters
@@ -29,7 +30,9 @@ def tidy(graph: fx.Graph, channels_last: bool, slices: bool = True) -> None:
     channels_last : bool
         Whether images will run through it channels-last: what was a view of them then has to be allowed to copy.
     slices : bool
-        Whether maxima of slices are faster than max-pooling.
+        Whether maxima of slices are faster than max-pooling, and some other ways within rows (see `rows`): on a CPU.
+    rounding : bool
+        Whether last bits may differ.
     """
     for node in list(graph.nodes):
         if node.op != "call_function":
@@ -48,6 +51,8 @@ def tidy(graph: fx.Graph, channels_last: bool, slices: bool = True) -> None:
             and node.args[0].args[1:] == node.args[1:]
         ):
             node.replace_all_uses_with(node.args[0])  # a loss that takes logits, after a model that ends in log-probabilities
+        elif slices and node.target in BY_ROWS and (rounding or node.target in SAME_BITS):
+            node.meta["quick"] = True
     graph.eliminate_dead_code()
     crop(graph)
 
