@@ -99,6 +99,7 @@ _HOMES = {
     "SurfaceExplorer": "widgets.surface_explorer",
     "TrainingMonitor": "widgets.training_monitor",
     "Workbench": "widgets.workbench",
+    "recipe_of": "views.recipe",
 }
 
 __all__ = ["__version__", *_HOMES]

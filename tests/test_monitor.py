@@ -16,6 +16,7 @@ import nnvis_widgets as nv
 from nnvis_widgets.runs.run import INDEX, RunError
 from nnvis_widgets.views.monitor import CHARTS
 from nnvis_widgets.widgets import training_monitor as module
+from nnvis_widgets.widgets.monitor_keys import press
 from nnvis_widgets.widgets.monitor_study import Budget, MonitorStudy
 
 
@@ -412,7 +413,7 @@ class TestWidget:
             while len(monitor.study) < 6:
                 await asyncio.sleep(0.01)
             assert not monitor.starved
-            monitor._stop.click()
+            monitor.controls.stop.click()
             await task
             await asyncio.sleep(0.1)
             assert "ended at epoch" in monitor.status_line.value
@@ -480,21 +481,21 @@ class TestWidget:
 
     def test_bookmark_and_stop_are_methods_and_buttons(self, recorder):
         monitor = nv.TrainingMonitor(recorder)
-        assert monitor._bookmark.disabled
+        assert monitor.controls.bookmark.disabled
         with recorder:
             train(recorder, 2)
             monitor.bookmark("by hand")
             train(recorder, 1)
-            monitor._label.value = " a label "
-            monitor._bookmark.click()
-            monitor._stop.click()
+            monitor.controls.label.value = " a label "
+            monitor.controls.bookmark.click()
+            monitor.controls.stop.click()
             assert recorder.stop_requested
             assert "Stop requested" in monitor.notes.value
         assert recorder.run.bookmarks == [(2, "by hand"), (3, "a label")]
         assert "epoch 2 (by hand), epoch 3 (a label)" in monitor.status_line.value
-        assert monitor._bookmark.disabled
-        assert monitor._stop.disabled
-        monitor._bookmark.click()
+        assert monitor.controls.bookmark.disabled
+        assert monitor.controls.stop.disabled
+        monitor.controls.bookmark.click()
         assert "use it in a with block" in monitor.status.error.value
 
     def test_made_late_it_shows_what_there_is(self, recorder):
@@ -510,12 +511,12 @@ class TestWidget:
         with pytest.raises(ValueError, match=r"explore: needs an evaluator: nv.TrainingMonitor\(recorder, evaluator\)"):
             nv.TrainingMonitor(recorder).explore()
         monitor = nv.TrainingMonitor(recorder, evaluator)
-        assert monitor._explore.disabled
+        assert monitor.controls.explore.disabled
         with pytest.raises(ValueError, match="explore: needs two checkpoints"):
             monitor.explore()
         with recorder:
             train(recorder, 1)
-        assert not monitor._explore.disabled
+        assert not monitor.controls.explore.disabled
 
     def test_explore_opens_an_explorer_on_the_run_so_far(self, recorder, evaluator):
         made = []
@@ -570,6 +571,50 @@ class TestWidget:
         assert len(monitor.study) == 3
         assert set(ipywidgets.widgets.widget._instances) <= before
 
+    def test_a_run_that_is_over_shows_what_was_recorded(self, recorder):
+        with recorder:
+            train(recorder, 3, train_loss=1.0, test_accuracy=0.5)
+            recorder.bookmark("best")
+        monitor = nv.TrainingMonitor(nv.Run.open(recorder.folder))
+        assert "ended at epoch 3" in monitor.status_line.value
+        assert "bookmarks: epoch 3 (best)" in monitor.status_line.value
+        assert monitor.view.figures["losses"].marks[1].x.tolist() == [1, 2, 3]
+        assert len(monitor.controls.children) == 1  # nothing to stop, nothing to mark
+        assert monitor.view.figures["way"].marks[1].x.shape == (4,)
+        live = nv.TrainingMonitor(recorder)
+        assert live.still() == monitor.still()
+        press(monitor, "s")  # there is nothing to stop
+        assert not monitor.status.error.value
+        memory = nv.TrainingMonitor(nv.Run.from_states([checkpoint.state for checkpoint in recorder.run]))
+        assert len(memory.view.children) == 2  # movement and way: nothing else was recorded
+        assert "No numbers were recorded" in memory.notes.value
+        for one in (monitor, live, memory):
+            one.close()
+
+    def test_a_click_or_a_key_marks_the_nearest_checkpoint(self, recorder):
+        with recorder:
+            train(recorder, 4, loss=1.5)
+        monitor = nv.TrainingMonitor(recorder)
+        figure = monitor.view.figures["metrics"]
+        figure.interaction._handle_custom_msg({"event": "click", "domain": {"x": 2.4, "y": 0.3}}, [])
+        assert monitor.epoch == 2.0
+        assert [line.x.tolist() for line in (monitor.view.figures[name].marks[-1] for name in ("losses", "movement"))] == [
+            [2, 2]
+        ] * 2
+        assert not figure.marks[-1].visible  # nothing is drawn there
+        assert "epoch <b>2</b>" in monitor.readout.value
+        assert "loss <b>1.5</b>" in monitor.readout.value
+        press(monitor, "ArrowRight")
+        press(monitor, "ArrowRight")
+        press(monitor, "ArrowRight")
+        assert monitor.epoch == 4.0
+        monitor.view.figures["way"].marks[1]._handle_custom_msg({"event": "element_click", "data": {"name": "1"}}, [])
+        assert monitor.epoch == 1.0
+        press(monitor, "Escape")
+        assert monitor.epoch is None
+        assert "Click a figure" in monitor.readout.value
+        monitor.close()
+
     def test_settings(self, recorder):
         monitor = nv.TrainingMonitor(recorder, log_loss=True)
         with recorder:
@@ -579,12 +624,12 @@ class TestWidget:
             train(recorder, 1, loss=100.0)
         mark = monitor.view.figures["losses"].marks[1]
         assert mark.y.tolist() == [[1, 1], [2, 2]]  # 0 has no logarithm
-        assert monitor.snapshot() == {"log_loss": True, "live": False}
+        assert monitor.snapshot() == {"log_loss": True, "live": False, "epoch": None}
         monitor.restore({"log_loss": False})
         assert mark.y.ravel().tolist() == [10, 0, 100]
         with pytest.raises(TypeError, match="has no setting 'log_los'; did you mean log_loss"):
             nv.TrainingMonitor(recorder, log_los=True)
-        with pytest.raises(TypeError, match=r"recorder: an nv.Recorder\(model, folder\), received a str"):
+        with pytest.raises(TypeError, match=r"recorder: an nv.Recorder\(model, folder\) or an nv.Run, received a str"):
             nv.TrainingMonitor("runs/lenet")
 
     def test_no_name_of_ours_covers_one_of_ipywidgets(self, recorder):

@@ -11,6 +11,7 @@ from PIL import Image
 from test_path_explorer import small_model
 
 import nnvis_widgets as nv
+from nnvis_widgets.widgets.workbench_settings import TABS
 
 
 @pytest.fixture(scope="module")
@@ -122,26 +123,42 @@ def test_two_runs_stand_side_by_side_and_are_two_runs(bench, world):
 
 def test_a_state_goes_through_json_and_comes_back(bench, world):
     front(bench).log_loss = True
-    bench.scope, bench.alpha, bench.compare = ("2.weight", (1, 4)), -0.3, "fast"
+    bench.tab = "Surface"  # what is behind comes back, too
+    front(bench).resolution = 9
+    bench.tab = "Paths"
+    bench.scope, bench.alpha, bench.compare, bench.mid, bench.epoch, bench.point = (
+        ("2.weight", (1, 4)),
+        -0.3,
+        "fast",
+        1,
+        2.0,
+        (0.5, -1),
+    )
     state = json.loads(json.dumps(bench.snapshot()))
     other = nv.Workbench(*world)
     other.restore(state)
     assert other.scope == ("2.weight", (1, 4))
     assert (other.alpha, other.compare) == (-0.3, "fast")
-    assert front_of(other)[0].log_loss
+    assert other.shown[0].log_loss
+    assert (other.mid, other.epoch, other.point) == (1, 2.0, (0.5, -1.0))
     assert json.dumps(other.snapshot()) == json.dumps(bench.snapshot())
+    other.compare = None
+    other.tab = "Surface"
+    assert (front(other).resolution, front(other).point) == (9, (0.5, -1.0))
     other.close()
 
 
-def front_of(bench):
-    return bench.shown
-
-
-@pytest.mark.parametrize("broken", [{"scope": "3"}, {"tab": "Pahts"}, {"split": "train"}, {"alpha": 0.2, "mid": 17}])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"scope": "3"}, {"tab": "Pahts"}, {"split": "train"}, {"alpha": 0.2, "mid": 17}, {"epoch": float("inf")},
+        {"point": (1.0, float("nan"))}, {"explorers": {"Layers": {"slow": {}}, "Paths": {"slow": {"knot": "third"}}}},
+    ],
+)  # fmt: skip
 def test_a_state_that_is_refused_changes_nothing(bench, broken):
-    bench.alpha = 0.7
+    bench.alpha, bench.point = 0.7, (1.0, 2.0)
     before = bench.snapshot()
-    with pytest.raises(Exception, match=r"scope|tab|split|mid"):
+    with pytest.raises(Exception, match=r"scope|tab|split|mid|epoch|point|knot"):
         bench.restore({**before, **broken})
     assert bench.snapshot() == before
 
@@ -160,13 +177,154 @@ def test_the_code_makes_the_picture_again(bench, world):
     again.close()
 
 
-def test_a_picture_carries_its_recipe(bench):
-    assert bench.picture() is None
+@pytest.mark.parametrize("tab", list(TABS))
+def test_every_picture_carries_its_recipe(world, tab, tmp_path):
+    bench = nv.Workbench(world[0], world[1]["slow"], tab=tab)
+    if tab != "Monitor":
+        assert bench.picture() is None
     bench.compute()
-    with Image.open(io.BytesIO(bench.picture())) as image:
-        recipe = json.loads(image.text["nnvis_widgets"])
-    assert "nv.PathExplorer(evaluator, run['slow']" in recipe["code"]
-    assert recipe["results"]["linear"]["n"] == 60
+    (tmp_path / "picture.png").write_bytes(bench.picture())
+    recipe = nv.recipe_of(tmp_path / "picture.png")
+    assert recipe["code"] == bench.code()
+    made = next(line for line in recipe["code"].splitlines() if line.startswith(f"nv.{TABS[tab]}("))
+    again = eval(made, {"nv": nv, "evaluator": world[0], "run": world[1]["slow"]})
+    assert again.snapshot() == front(bench).snapshot()
+    again.close()
+    measured = [about["n"] for name, about in recipe["results"].items() if name != "trajectory"]
+    assert all(n == 60 for n in measured)
+    assert bool(measured) == (tab != "Monitor")
+    bench.close()
+
+
+def test_pictures_of_two_runs_stand_side_by_side_with_both_recipes(bench):
+    bench.compute()
+    with Image.open(io.BytesIO(bench.picture())) as one:
+        single = one.size
+    bench.compare = "fast"
+    bench.compute()
+    png = bench.picture()
+    with Image.open(io.BytesIO(png)) as both:
+        assert both.size == (2 * single[0], single[1])
+    recipe = nv.recipe_of(png)
+    assert list(recipe["results"]) == ["slow", "fast"]
+    assert recipe["results"]["slow"]["linear"]["weights"] != recipe["results"]["fast"]["linear"]["weights"]
+    assert "nv.PathExplorer(evaluator, run['fast']" in recipe["code"]
+    with pytest.raises(ValueError, match="no recipe inside"):
+        nv.recipe_of(bench.shown[0].still())
+    with pytest.raises(ValueError, match="this is no picture"):
+        nv.recipe_of(b"picture")
+
+
+def test_what_was_given_goes_when_it_is_not_what_is_shown_any_more(bench):
+    for give in (bench.bar._keep, bench.bar._show_code):
+        for change in (
+            lambda: setattr(bench, "alpha", bench.alpha / 2),
+            lambda: setattr(front(bench), "log_loss", bench.alpha > 0.4),
+        ):
+            give()
+            assert bench.bar._given.value
+            change()
+            assert not bench.bar._given.value
+    bench.bar._show_code()
+    bench.bar._show_code()
+    assert not bench.bar._given.value  # pressed again
+
+
+def test_an_epoch_is_marked_wherever_the_training_is_drawn(bench):
+    paths = front(bench)
+    paths.compute()
+    bench.tab = "Monitor"
+    monitor = front(bench)
+    monitor.choose(2.2)
+    assert bench.epoch == 2.0
+    assert "epoch <b>2</b>" in monitor.readout.value
+    assert monitor.view.figures["movement"].marks[-1].x.tolist() == [2, 2]
+    bench.tab = "Surface"
+    surface = front(bench)
+    assert surface.epoch == 2.0
+    surface.epoch = 3.0
+    bench.tab = "Paths"
+    assert paths.epoch == 3.0
+    assert "training at epoch 3: loss" in paths.readout.value
+    ring = paths.curves.figures["loss"].marks[-1]
+    assert ring.visible
+    assert ring.x.tolist() == [0.75]
+    assert ring.y[0] == pytest.approx(paths.results["training"].loss[3], rel=1e-6)
+    paths._choose(3.0)  # a click on the same dot
+    assert bench.epoch is None
+    assert not ring.visible
+    paths._choose(4.0)
+    bench.tab = "Surface"
+    assert surface.epoch is None  # all of the way
+    bench.tab = "Monitor"
+    assert (bench.epoch, monitor.epoch) == (4.0, 4.0)
+
+
+def test_a_point_of_the_plane_goes_with_its_plane(bench):
+    bench.tab = "Surface"
+    surface = front(bench)
+    surface._clicked(0.5, 1.5, False)
+    assert bench.point == (0.5, 1.5)
+    bench.point = (1.0, -1.0)
+    assert surface.point == (1.0, -1.0)
+    bench.tab = "Paths"
+    front(bench).mid = 1
+    assert bench.point is None
+    bench.tab = "Surface"
+    assert (surface.mid, surface.point) == (1, None)
+    surface.point = (1.0, 2.0)
+    surface.plane_kind = "random"
+    assert bench.point is None
+    bench.restore({"mid": 3, "point": [0.25, 0.5]})
+    assert (bench.point, surface.mid, surface.point) == ((0.25, 0.5), 3, (0.25, 0.5))
+    bench.compare = "fast"
+    assert bench.shown[1].point is None  # another run, another plane
+
+
+def test_runs_of_other_lengths_stand_side_by_side_by_their_share_of_the_epochs(world):
+    evaluator, runs = world
+    states = [checkpoint.state for checkpoint in runs["fast"]]
+    finer = nv.Run.from_states(
+        [*states[:2], states[2], states[2], *states[3:], states[0], states[1]], epochs=[0, 5, 10, 12, 15, 20, 30, 40]
+    )
+    both = {"slow": runs["slow"], "finer": finer}
+    for names, mid, there, chosen, back in ((("slow", "finer"), 3, 6, 3, 1), (("finer", "slow"), 3, 1, 2, 5)):
+        bench = nv.Workbench(evaluator, {name: both[name] for name in names}, compare=names[1])
+        one, two = bench.shown
+        assert (two.start, two.end) == (0, len(both[names[1]]) - 1)
+        one.mid = mid
+        assert (bench.mid, two.mid) == (mid, there)
+        two.mid = chosen
+        assert one.mid == bench.mid == back
+        bench.tab = "Monitor"
+        bench.tab = "Paths"
+        assert two.mid == chosen  # where several are one in the first run, the choice stays
+        two.compute()
+        assert two.results["quadratic"].n == 60
+        assert not bench.bar._refused.value
+        bench.close()
+
+
+def test_a_run_that_is_too_short_for_an_explorer_says_so_in_its_tab(world):
+    evaluator, runs = world
+    two = nv.Run.from_states([runs["slow"].initial, runs["slow"].final])
+    bench = nv.Workbench(evaluator, two)
+    for tab in bench.tabs:
+        bench.tab = tab
+        if bench.shown:
+            bench.compute()
+        else:
+            (pane,) = bench._panes[tab].children
+            assert "three checkpoints" in pane.value or "checkpoint" in pane.value
+    bench.close()
+
+
+def test_settings_of_another_version_do_not_cost_the_tab(bench):
+    state = bench.snapshot()
+    bench.restore({**state, "explorers": {"Surface": {"slow": {"resolution": 2}}}})
+    bench.tab = "Surface"
+    assert front(bench).resolution == 33
+    assert "resolution: 3 to 257" in bench.bar._refused.value
 
 
 def test_what_cannot_be_is_refused_in_words(world):

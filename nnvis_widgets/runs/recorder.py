@@ -177,6 +177,11 @@ class Recorder:
         return self._inside
 
     @property
+    def begun(self) -> bool:
+        """Whether the folder holds a checkpoint."""
+        return (self.folder / INDEX).is_file()
+
+    @property
     def run(self) -> Run:
         """The run so far, opened from the folder."""
         return Run.open(self.folder)

@@ -5,7 +5,7 @@ May import: results, bqplot, ipywidgets, numpy. Marks are made once and changed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -42,6 +42,8 @@ class Scene:
     alpha : float
     epochs : (float, float)
         Epochs at alpha 0 and 1, for the upper axis.
+    epoch : float or None
+        Of the training's dot that has a ring around it.
     metric : str or None
         What the second plot shows.
     log, band, crossings : bool
@@ -53,6 +55,7 @@ class Scene:
     alpha_range: tuple[float, float] = (0.0, 1.0)
     alpha: float = 1.0
     epochs: tuple[float, float] | None = None
+    epoch: float | None = None
     metric: str | None = "accuracy"
     log: bool = False
     band: bool = True
@@ -62,15 +65,22 @@ class Scene:
 class CurvesView(widgets.Box):
     """The two plots of a path explorer.
 
+    Parameters
+    ----------
+    on_epoch : callable, optional
+        ``on_epoch(epoch)``: a dot of the training is clicked.
+
     Attributes
     ----------
     figures : dict of str to bqplot.Figure
         "loss" and "metric".
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_epoch: Callable[[float], None] = lambda _epoch: None) -> None:
         self._x = bq.LinearScale(min=0.0, max=1.0)
         self._plots = {name: Plot.make(name, self._x) for name in ("loss", "metric")}
+        for plot in self._plots.values():
+            plot.training.on_element_click(lambda _mark, event: on_epoch(float(event["data"]["name"])))
         self._zoom = False
         self._limits: dict[str, tuple[float, float]] = {}
         self.figures = {name: plot.figure for name, plot in self._plots.items()}
@@ -153,6 +163,12 @@ class CurvesView(widgets.Box):
                 len(x) > 0,
                 names=np.array([f"{epoch:g}" for epoch in np.interp(x, training.alphas, training.epochs)]),
             )
+            at = (
+                len(x)
+                if scene.epoch is None
+                else int(np.abs(np.interp(x, training.alphas, training.epochs) - scene.epoch).argmin())
+            )
+            assign(plot.chosen, at < len(x), x=x[at : at + 1], y=y[at : at + 1])
             paths = [scene.paths[kind] for kind in plot.lines if kind in scene.paths]
             found = [
                 (at, path.at(at, quantity))
@@ -162,7 +178,7 @@ class CurvesView(widgets.Box):
             # the ends are shared by construction; marking them would say nothing
             crossings = np.array([pair for pair in found if 0.0 < pair[0] < 1.0]).reshape(-1, 2)
         else:
-            plot.training.visible = False
+            plot.training.visible = plot.chosen.visible = False
         show = scene.crossings and len(crossings) > 0
         assign(plot.crossings, show, x=crossings[:, 0] if show else NOTHING, y=transform(crossings[:, 1]) if show else NOTHING)
 

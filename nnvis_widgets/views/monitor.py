@@ -6,13 +6,14 @@ computes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import bqplot as bq
 import ipywidgets as widgets
 import numpy as np
+from bqplot_image_gl.interacts import MouseInteraction
 
 from .plot import NOTHING, assign
 from .theme import CROSSING, FAINT, INK, QUADRATIC, SERIES
@@ -55,15 +56,21 @@ class Way:
 
 @dataclass(frozen=True)
 class MonitorScene:
-    """Everything that a `MonitorView` draws: charts by the names of `CHARTS`, the way, and the epochs of the bookmarks."""
+    """What a `MonitorView` draws: charts by the names of `CHARTS`, the way, the epochs of the bookmarks, and a marked one."""
 
     charts: Mapping[str, Chart]
     way: Way = field(default_factory=Way)
     bookmarks: Sequence[float] = ()
+    epoch: float | None = None
 
 
 class MonitorView(widgets.Box):
     """The four figures of a training monitor.
+
+    Parameters
+    ----------
+    on_epoch : callable, optional
+        ``on_epoch(epoch)``: a place of a figure is clicked; on the way the nearest dot's.
 
     Attributes
     ----------
@@ -71,20 +78,23 @@ class MonitorView(widgets.Box):
         "losses", "metrics", "movement" and "way".
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_epoch: Callable[[float], None] = lambda _epoch: None) -> None:
         self._x = bq.LinearScale(min=0.0, max=1.0)
-        self._charts = {name: _ChartPlot(name, self._x) for name in CHARTS}
-        self._way = _WayPlot()
+        self._charts = {name: _ChartPlot(name, self._x, on_epoch) for name in CHARTS}
+        self._way = _WayPlot(on_epoch)
         plots = {**self._charts, "way": self._way}
         self.figures = {name: plot.figure for name, plot in plots.items()}
-        cells = [widgets.VBox([plot.caption, plot.figure]) for plot in plots.values()]
-        for cell in cells:
-            cell.layout.flex, cell.layout.min_width = "1 1 400px", "300px"
-        super().__init__(cells, layout=widgets.Layout(flex_flow="row wrap", width="100%"))
+        self._cells = {name: widgets.VBox([plot.caption, plot.figure]) for name, plot in plots.items()}
+        for cell in self._cells.values():
+            cell.layout.flex, cell.layout.min_width = "1 1 480px", "300px"
+        super().__init__(list(self._cells.values()), layout=widgets.Layout(flex_flow="row wrap", width="100%"))
         self.add_class("nnvis-curves")
 
     def show(self, scene: MonitorScene) -> None:
-        """Draw a scene; only what differs reaches the browser."""
+        """Draw a scene; only what differs reaches the browser. A chart that it has not is left out."""
+        cells = [cell for name, cell in self._cells.items() if name == "way" or name in scene.charts]
+        if list(self.children) != cells:
+            self.children = cells
         last = max((float(s.x[-1]) for chart in scene.charts.values() for s in chart.series if len(s.x)), default=1.0)
         first = min((float(s.x[0]) for chart in scene.charts.values() for s in chart.series if len(s.x)), default=0.0)
         last = max(last, first + 1.0)
@@ -93,12 +103,17 @@ class MonitorView(widgets.Box):
         for plot in self._charts.values():
             _round_ticks(plot.epochs, 8)
         for name, plot in self._charts.items():
-            plot.show(scene.charts.get(name, Chart()), scene.bookmarks)
-        self._way.show(scene.way)
+            plot.show(scene.charts.get(name, Chart()), scene.bookmarks, scene.epoch)
+        self._way.show(scene.way, scene.epoch)
+
+    @property
+    def unshown(self) -> list[widgets.Widget]:
+        """Widgets of ours that are in no container now."""
+        return list(self._cells.values())
 
 
 class _ChartPlot:
-    def __init__(self, name: str, x: bq.LinearScale):
+    def __init__(self, name: str, x: bq.LinearScale, on_epoch: Callable[[float], None]):
         self._y, unit = bq.LinearScale(min=0.0, max=1.0), bq.LinearScale(min=0.0, max=1.0)
         scales = {"x": x, "y": self._y}
         self.caption = _caption(name)
@@ -107,22 +122,26 @@ class _ChartPlot:
         self._bookmarks = bq.Lines(
             x=NOTHING, y=NOTHING, scales={"x": x, "y": unit}, visible=False, stroke_width=1, line_style="dashed", colors=[CROSSING]
         )
+        self._chosen = bq.Lines(x=NOTHING, y=NOTHING, scales={"x": x, "y": unit}, visible=False, stroke_width=1.2, colors=[FAINT])
         self._axis = bq.Axis(scale=self._y, orientation="vertical", grid_lines="none", label_offset="46px", label_color=INK)
         self.epochs = bq.Axis(scale=x, label="epoch", grid_lines="none", label_offset="32px", label_color=INK)
-        self.figure = _figure(name, [self._bookmarks, self._lines], [self.epochs, self._axis])
+        self.figure = _figure(name, [self._bookmarks, self._lines, self._chosen], [self.epochs, self._axis])
+        self.figure.interaction = _clicks(x, self._y, lambda at, _: on_epoch(at))
 
-    def show(self, chart: Chart, bookmarks: Sequence[float]) -> None:
+    def show(self, chart: Chart, bookmarks: Sequence[float], epoch: float | None) -> None:
         _say(self.caption, chart.caption)
         series = [s for s in ((s, _drawn(s.y, chart.log)) for s in chart.series) if np.isfinite(s[1]).any()]
         label = f"log10 {chart.label}" if chart.log and chart.label else chart.label
         if self._axis.label != label:
             self._axis.label = label
         with ExitStack() as held:
-            for mark in (self._lines, self._bookmarks):
+            for mark in (self._lines, self._bookmarks, self._chosen):
                 held.enter_context(mark.hold_sync())
             self._draw_lines(series)
             marks = np.repeat(np.array(bookmarks, dtype=float)[:, None], 2, axis=1)
             assign(self._bookmarks, len(bookmarks) > 0, x=marks, y=np.tile([0.0, 1.0], (len(marks), 1)))
+            shown = epoch is not None and len(series) > 0
+            assign(self._chosen, shown, x=np.array([epoch, epoch] if shown else NOTHING, dtype=float), y=NOTHING)
         if series:
             values = np.concatenate([y[np.isfinite(y)] for _, y in series])
             low, high = float(values.min()), float(values.max())
@@ -148,7 +167,8 @@ class _ChartPlot:
 
 
 class _WayPlot:
-    def __init__(self) -> None:
+    def __init__(self, on_epoch: Callable[[float], None]) -> None:
+        self._on_epoch = on_epoch
         self._x, self._y = bq.LinearScale(min=0.0, max=1.0), bq.LinearScale(min=0.0, max=1.0)
         scales = {"x": self._x, "y": self._y}
         self.caption = _caption("way")
@@ -164,26 +184,41 @@ class _WayPlot:
         self._marked = dots(CROSSING, marker="triangle-up", default_size=90)
         self._start = dots(INK, marker="circle", default_size=80, fill=False, stroke_width=2)
         self._now = dots(QUADRATIC, marker="diamond", default_size=110)
+        self._chosen = dots(INK, marker="circle", default_size=170, fill=False, stroke_width=2)
         self._axes = [
             bq.Axis(scale=self._x, label="distance in the plane", grid_lines="none", label_offset="32px", label_color=INK),
             bq.Axis(scale=self._y, orientation="vertical", grid_lines="none"),
         ]
-        self.figure = _figure("way", [self._line, self._dots, self._marked, self._start, self._now], self._axes)
+        self.figure = _figure("way", [self._line, self._dots, self._marked, self._start, self._now, self._chosen], self._axes)
+        for mark in (self._dots, self._marked, self._start, self._now):
+            mark.on_element_click(lambda _mark, event: self._clicked(event))
         self.figure.min_aspect_ratio = self.figure.max_aspect_ratio = _ASPECT
 
-    def show(self, way: Way) -> None:
+    def _clicked(self, event: dict) -> None:
+        point = event.get("data", {}).get("name")
+        if point is not None:
+            self._on_epoch(float(point))
+
+    def show(self, way: Way, epoch: float | None) -> None:
         _say(self.caption, way.caption)
         xy, names = way.xy, np.array([f"{epoch:.4g}" for epoch in way.epochs])
         some = len(xy) > 1
-        parts = {self._dots: range(len(xy)), self._marked: list(way.marked), self._start: [0], self._now: [-1]}
+        chosen = [] if epoch is None or not some else [int(np.argmin(np.abs(way.epochs - epoch)))]
+        parts = {
+            self._dots: range(len(xy)),
+            self._marked: list(way.marked),
+            self._start: [0],
+            self._now: [-1],
+            self._chosen: chosen,
+        }
         with ExitStack() as held:
             for mark in (self._line, *parts):
                 held.enter_context(mark.hold_sync())
             assign(self._line, some, x=xy[:, 0], y=xy[:, 1])
             for mark, at in parts.items():
-                chosen = np.array(at, dtype=int)
-                shown = some and len(chosen) > 0
-                assign(mark, shown, **({"x": xy[chosen, 0], "y": xy[chosen, 1], "names": names[chosen]} if shown else {}))
+                rows = np.array(at, dtype=int)
+                shown = some and len(rows) > 0
+                assign(mark, shown, **({"x": xy[rows, 0], "y": xy[rows, 1], "names": names[rows]} if shown else {}))
         if some:
             # one scale for both axes: what looks farther is farther
             inner = (_ASPECT * _HEIGHT - _MARGIN["left"] - _MARGIN["right"]) / (_HEIGHT - _MARGIN["top"] - _MARGIN["bottom"])
@@ -193,6 +228,17 @@ class _WayPlot:
                 _limit(scale, middle - width / 2, middle + width / 2)
             for axis, count in zip(self._axes, (7, 5), strict=True):
                 _round_ticks(axis, count)
+
+
+def _clicks(x: bq.LinearScale, y: bq.LinearScale, act: Callable[[float, float], None]) -> MouseInteraction:
+    mouse = MouseInteraction(x_scale=x, y_scale=y, events=["click"], cursor="pointer")
+
+    def heard(_widget: object, content: dict, _buffers: object) -> None:
+        if content.get("event") == "click":
+            act(content["domain"]["x"], content["domain"]["y"])
+
+    mouse.on_msg(heard)
+    return mouse
 
 
 def _drawn(values: np.ndarray, log: bool) -> np.ndarray:

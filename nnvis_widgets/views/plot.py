@@ -33,6 +33,7 @@ class Plot:
     many: dict[str, bq.Lines]
     pinned: bq.Lines
     cursor: bq.Lines
+    chosen: bq.Scatter
     outside: list[bq.Lines] = field(default_factory=list)
 
     def show_epochs(self, epochs: tuple[float, float] | None, alpha_range: tuple[float, float]) -> None:
@@ -52,7 +53,7 @@ class Plot:
     def marks(self) -> list[bq.Mark]:
         """Return every mark, in the order of drawing."""
         return [*self.outside, *self.bands.values(), self.pinned, *self.many.values(), *self.lines.values(),
-                *self.points.values(), self.training, self.crossings, self.cursor]  # fmt: skip
+                *self.points.values(), self.training, self.crossings, self.cursor, self.chosen]  # fmt: skip
 
     @classmethod
     def make(cls, name: str, x_scale: bq.LinearScale) -> Plot:
@@ -90,6 +91,7 @@ class Plot:
             many={k: line(line_style=KIND_DASHES[k], stroke_width=2) for k in kinds[:2]},
             pinned=line(colors=[PIN], stroke_width=1.5, opacities=[0.9]),
             cursor=bq.Lines(x=np.array([1.0, 1.0]), y=np.array([0.0, 1.0]), scales=flat, colors=[FAINT], stroke_width=1.2),
+            chosen=dots(colors=[INK], default_size=150, marker="circle", fill=False, stroke_width=2),
             outside=[
                 bq.Lines(x=NOTHING, y=NOTHING, scales=flat, fill="bottom", visible=False,
                          fill_colors=["#888888"], fill_opacities=[0.13], opacities=[0])

@@ -1,6 +1,6 @@
 """A static picture of results, for readers of a saved notebook where widgets cannot run.
 
-May import: results, matplotlib, numpy.
+May import: results, views.theme, matplotlib, numpy.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ from ..results import (
     TrainingSizeStudy,
     caption,
 )
+from .theme import CROSSING, QUADRATIC, SERIES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from .monitor import MonitorScene
 
 STUDIES = (EpochStudy, TrainingSizeStudy, TestSizeStudy, SamplesNeeded)
 
@@ -91,6 +94,36 @@ def _layer_picture(layers: LayerStudy | LayerHistory) -> bytes:
 def _scan_picture(scan: ParameterScan) -> bytes:
     figure = _figure(8.0, 4.2)
     scan.plot(figure.subplots())
+    return _png(figure)
+
+
+def monitor_picture(scene: MonitorScene) -> bytes:
+    """Return a PNG of the figures of a training monitor."""
+    charts = {name: chart for name, chart in scene.charts.items() if chart.series}
+    rows = -(-(len(charts) + 1) // 2)
+    figure = _figure(9.2, 3.2 * rows)
+    panels = list(figure.subplots(rows, 2, squeeze=False).flat)
+    for axes, (name, chart) in zip(panels, charts.items(), strict=False):
+        for series in chart.series:
+            axes.plot(series.x, series.y, ".-", color=SERIES[series.colour], linewidth=1.4, markersize=4, label=series.name)
+        if chart.log:
+            axes.set_yscale("log")
+        if scene.epoch is not None:
+            axes.axvline(scene.epoch, color="0.5", linewidth=1)
+        for epoch in scene.bookmarks:
+            axes.axvline(epoch, color=CROSSING, linewidth=1, linestyle="--")
+        axes.set(title=name, xlabel="epoch", ylabel=chart.label)
+        axes.legend(fontsize="x-small")
+    for axes in panels[len(charts) + 1 :]:
+        axes.remove()
+    axes, way = panels[len(charts)], scene.way
+    axes.plot(way.xy[:, 0], way.xy[:, 1], ".-", color="0.4", linewidth=1.2)
+    if len(way.xy):
+        axes.plot(*way.xy[0], "o", color="k", fillstyle="none", label="start")
+        axes.plot(*way.xy[-1], "D", color=QUADRATIC, label=f"epoch {way.epochs[-1]:g}")
+        axes.legend(fontsize="x-small")
+    axes.set(title="way through weight space", xlabel="distance in the plane of the principal components", aspect="equal")
+    axes.set_adjustable("datalim")
     return _png(figure)
 
 

@@ -223,11 +223,15 @@ class Explorer(widgets.VBox):
 
     # ---- a picture for where widgets cannot run
 
+    def still(self) -> bytes | None:
+        """Return what is shown as a PNG; None before there is anything."""
+        return picture(self.results)
+
     def _ipython_display_(self) -> None:
         """Display the widget and, beside it, a static picture that only a saved notebook without a kernel shows."""
         from IPython.display import display
 
-        png = picture(self.results) if not self._worker.busy else None
+        png = self.still() if not self._worker.busy else None
         display(dict(super()._repr_mimebundle_()), raw=True)
         handle = display(static_bundle(png), raw=True, display_id=True)
         self._display_id = handle.display_id if handle is not None and png is None else None
@@ -239,7 +243,7 @@ class Explorer(widgets.VBox):
         from IPython.display import update_display
 
         display_id, self._display_id = self._display_id, None
-        update_display(static_bundle(picture(self.results)), raw=True, display_id=display_id)
+        update_display(static_bundle(self.still()), raw=True, display_id=display_id)
 
 
 def parts_of(widget: widgets.Widget, seen: set[int]) -> Iterator[widgets.Widget]:

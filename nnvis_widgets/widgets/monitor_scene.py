@@ -15,8 +15,8 @@ from .monitor_words import chart_caption, way_caption
 DRAWN = 400  # points of a line
 
 
-def scene(study: MonitorStudy, log_loss: bool) -> MonitorScene:
-    """Return the four figures."""
+def scene(study: MonitorStudy, log_loss: bool, epoch: float | None = None, over: bool = False) -> MonitorScene:
+    """Return the four figures, with an epoch marked in each; of a run that is over those that show something."""
     way = Way(way_caption(study))
     if not len(study):
         return MonitorScene({name: Chart(chart_caption(name, ())) for name in CHARTS}, way)
@@ -29,11 +29,13 @@ def scene(study: MonitorStudy, log_loss: bool) -> MonitorScene:
             series.append(_series(metric, epochs[at], values, number))
         charts[name] = Chart(chart_caption(name, series), label, series, log=log_loss and name == "losses")
     charts["movement"] = _movement(study, epochs)
+    if over:
+        charts = {name: chart for name, chart in charts.items() if chart.series}
     frame = study.frame
     if frame is not None:
         marked = [place for place, key in enumerate(frame.keys) if any(index == key for index, _ in study.bookmarks)]
         way = Way(way.caption, frame.xy, epochs[list(frame.keys)], marked)
-    return MonitorScene(charts, way, sorted({float(epochs[index]) for index, _ in study.bookmarks}))
+    return MonitorScene(charts, way, sorted({float(epochs[index]) for index, _ in study.bookmarks}), epoch)
 
 
 def _movement(study: MonitorStudy, epochs: np.ndarray) -> Chart:

@@ -147,7 +147,7 @@ class MonitorStudy:
         run = self._recorder.run
         with self.lock:
             self._clear()
-            self.metrics, self.bookmarks = [dict(c.metrics) for c in run], list(run.bookmarks)
+            self.metrics, self.bookmarks = [dict(getattr(c, "metrics", {})) for c in run], list(getattr(run, "bookmarks", ()))
             self._epochs = [float(epoch) for epoch in run.epochs]
             self._start = run.initial
             self._live = LivePrincipal(self._start, self._recorder.layout, self._read)

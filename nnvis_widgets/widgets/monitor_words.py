@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .training_monitor import TrainingMonitor
 
 CODE = "recorder.record(epoch=epoch, train_loss=..., test_accuracy=...)"
+HINT = "Click a figure, or take the arrow keys there, to mark an epoch and read what was recorded."
 TITLES = {"losses": "Loss", "metrics": "Accuracy", "movement": "Movement of the layers", "way": "Way through weight space"}
 
 
@@ -86,7 +87,9 @@ def notes(monitor: TrainingMonitor) -> str:
         first = epochs[study.diverged[0]]
         lines.append(f"<b>Weights are NaN or infinite</b> at epoch {first:.4g}: they have no place in the lower figures.")
     if len(study) > 1 and not any(study.metrics):
-        lines.append(f"No numbers recorded yet: <code>{CODE}</code>")
+        lines.append(
+            "No numbers were recorded beside the weights." if monitor.over else f"No numbers recorded yet: <code>{CODE}</code>"
+        )
     if monitor.recorder.stop_requested:
         lines.append(
             "Stop requested: the loop ends where it reads <code>recorder.stop_requested</code>."
@@ -94,9 +97,8 @@ def notes(monitor: TrainingMonitor) -> str:
             else "Stop was requested."
         )
     if study.skipped:
-        lines.append(
-            f"Movement and way: {len(study.weighed)} of {len(study)} checkpoints, to cost less than 2 % of the training's time."
-        )
+        watched = "to cost less than 2 % of the training's time" if study.budget.elapsed > 0 else "evenly spread"
+        lines.append(f"Movement and way: {len(study.weighed)} of {len(study)} checkpoints, {watched}.")
     if study.stride > 1:
         lines.append(f"Way: one of {study.stride} checkpoints.")
     if monitor.starved and study.state == "running":
@@ -105,6 +107,21 @@ def notes(monitor: TrainingMonitor) -> str:
             "recorded is kept. For clicks that arrive: <code>await asyncio.sleep(0)</code> after <code>recorder.record(...)</code>."
         )
     return "<br>".join(lines)
+
+
+def readout(monitor: TrainingMonitor) -> str:
+    """Return what was recorded at the marked epoch, and how far the layers had moved by then."""
+    study, epoch = monitor.study, monitor.epoch
+    if epoch is None or not len(study):
+        return f'<span class="nnvis-small">{HINT if len(study) else "&nbsp;"}</span>'
+    index = int(np.argmin(np.abs(study.epochs - epoch)))
+    cells = [f"epoch <b>{study.epochs[index]:.4g}</b>"]
+    for name, value in study.metrics[index].items():
+        cells.append(f"{html.escape(name)} <b>{_value(value)}</b>")
+    if index in study.weighed:
+        at = study.weighed.index(index)
+        cells += [f"{html.escape(layer)} moved <b>{_value(moved[at], True)}</b>" for layer, moved in study.moved.items()][:8]
+    return "".join(f'<span class="item">{cell}</span>' for cell in cells)
 
 
 def summary(monitor: TrainingMonitor) -> str:

@@ -166,10 +166,8 @@ class PathControls:
         traitlets.link((explorer, "points"), (self.points, "value"))
         self.split = dropdown([(f"data: {name} (n = {one.n})", name) for name, one in study.evaluators.items()], "nnvis-split")
         traitlets.link((explorer, "split"), (self.split, "value"))
-        self.points.layout.flex = self.knot.layout.flex = "1 1 0"
-        half = widgets.HBox([self.points, self.knot], layout=wide())
         three = widgets.VBox(list(self.ends.values()), layout=wide())
-        return [title("Path"), three, self.range, half, self.background, self.split]
+        return [title("Path"), three, self.knot, self.range, self.points, self.background, self.split]
 
     # ---- what is seen
 
@@ -217,4 +215,5 @@ class PathControls:
             shown = None if explorer.level != "model" else "none"
             for part in (self._list_title, self.search, self.layers):
                 part.layout.display = shown
+            self.panel.children[0].layout.display = shown  # an empty column would keep its place
             self.picker.follow()

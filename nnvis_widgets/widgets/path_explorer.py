@@ -62,6 +62,8 @@ class PathExplorer(PathSettings):
         Compare the paths of the whole model, over the whole run, with the checkpoints that they do not pass.
     alpha : float
         Where the cursor stands.
+    epoch : float or None
+        Of the recorded checkpoint that has a ring around it; a click on a dot of the training chooses it.
     metric : str or None
         What the second plot shows.
     log_loss, band, crossings : bool
@@ -101,7 +103,7 @@ class PathExplorer(PathSettings):
 
     def _build(self, settings: dict[str, Any]) -> None:
         self._pinned: list[Curve] = []
-        self.curves = CurvesView()
+        self.curves = CurvesView(self._choose)
         super().__init__(**settings)
         self.controls = PathControls(self)
         self.legend = widgets.HTML().add_class("nnvis-legend")
@@ -196,7 +198,7 @@ class PathExplorer(PathSettings):
             epochs = float(self.study.run.epochs[self.start]), float(self.study.run.epochs[self.end])
         return Scene(
             paths=paths, curves=self._overview() if many else (), pinned=tuple(self._pinned), alpha_range=self.alpha_range,
-            alpha=self.alpha, epochs=epochs, metric=self.metric, log=self.log_loss, band=self.band and not many,
+            alpha=self.alpha, epochs=epochs, epoch=self.epoch, metric=self.metric, log=self.log_loss, band=self.band and not many,
             crossings=self.crossings,
         )  # fmt: skip
 
@@ -245,6 +247,9 @@ class PathExplorer(PathSettings):
             self.readout.value = readout(self)
         else:
             self._draw()
+
+    def _choose(self, epoch: float) -> None:
+        self.epoch = None if epoch == self.epoch else epoch
 
     # ---- buttons, as methods
 

@@ -36,6 +36,7 @@ class PathSettings(Explorer):
     training = traitlets.Bool(True)
     faithful = traitlets.Bool(False)
     alpha = traitlets.Float(1.0)
+    epoch = traitlets.Float(None, allow_none=True)
     metric = traitlets.Unicode(None, allow_none=True)
     log_loss = traitlets.Bool(False)
     band = traitlets.Bool(True)
@@ -45,7 +46,7 @@ class PathSettings(Explorer):
         "scope", "level", "view", "kind", "start", "mid", "end", "knot", "alpha_range", "points", "background", "split",
         "count", "training", "faithful",
     )  # fmt: skip
-    RESTYLE: ClassVar = ("alpha", "metric", "log_loss", "band", "crossings")
+    RESTYLE: ClassVar = ("alpha", "epoch", "metric", "log_loss", "band", "crossings")
 
     study: PathStudy | None
     _remembered: dict[str, Any]

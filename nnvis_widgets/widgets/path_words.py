@@ -115,6 +115,13 @@ def readout(explorer: PathExplorer) -> str:
                 value = explorer.study.weight_value(explorer.scope, kind, explorer.ends, explorer.mid_at, alpha)
                 text += f" weight <b>{value:.5g}</b>"
             cells.append(text)
+        training = explorer.results.get("training")
+        if explorer.epoch is not None and isinstance(training, PathResult) and training.epochs is not None and training.n:
+            at = int(np.abs(training.epochs - explorer.epoch).argmin())
+            text = f"{swatch(INK, 'ring')} training at epoch {training.epochs[at]:g}: loss <b>{_number(training.loss[at])}</b>"
+            if explorer.metric in training.metrics:
+                text += f" {html.escape(str(explorer.metric))} <b>{_number(training.metrics[explorer.metric][at])}</b>"
+            cells.append(text)
     return " ".join(f'<span class="item">{cell}</span>' for cell in cells)
 
 

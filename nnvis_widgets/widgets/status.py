@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import ipywidgets as widgets
 
+FIRST = 0.01  # of the work: before it, there is no telling how long the rest will take
+
 
 class Status(widgets.HBox):
     """A progress bar with the remaining time and a cancel button; `error` is a line of its own, to be placed below.
@@ -41,7 +43,9 @@ class Status(widgets.HBox):
         self.bar.value = fraction
         if 0 < fraction < 1:
             left = seconds * (1 - fraction) / fraction
-            self.text.value = f"{fraction:.0%}, about {left:.0f} s left" if left >= 1 else f"{fraction:.0%}"
+            # the first steps prepare the others: what they took says nothing of these
+            known = fraction >= FIRST and left >= 1
+            self.text.value = f"{fraction:.0%}, about {left:.0f} s left" if known else f"{fraction:.0%}"
 
     def idle(self, text: str = "") -> None:
         """Show that nothing is being worked on."""

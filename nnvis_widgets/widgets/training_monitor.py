@@ -19,22 +19,21 @@ import traitlets
 
 from ..jobs import Step
 from ..results import Trajectory
+from ..runs.finished import Finished
 from ..runs.listening import Notice
-from ..runs.run import INDEX
 from ..views.monitor import MonitorScene, MonitorView
+from ..views.static import monitor_picture
 from ..views.theme import style_sheet
 from .assist import Assist
 from .base import Explorer
 from .exploration import Exploration
+from .monitor_controls import MonitorControls
+from .monitor_keys import KEYS, LABELS, press
 from .monitor_scene import scene
 from .monitor_study import MonitorStudy
-from .monitor_words import notes, status_line, summary
+from .monitor_words import notes, readout, status_line, summary
 
 INTERVAL = 0.2  # seconds between two redraws
-LABELS = {
-    ".nnvis-bookmark": "Bookmark the last checkpoint", ".nnvis-stop": "Ask the training to stop",
-    ".nnvis-explore": "Open the explorers on the run so far", ".nnvis-label input": "Label of the bookmark",
-}  # fmt: skip
 
 
 class TrainingMonitor(Explorer):
@@ -45,7 +44,8 @@ class TrainingMonitor(Explorer):
 
     Parameters
     ----------
-    recorder : Recorder
+    recorder : Recorder, or Run
+        Of a run that is over, what was recorded.
     evaluator : Evaluator or dict of str to Evaluator, optional
         For `explore`.
     explorers : dict of str to callable, optional
@@ -59,6 +59,8 @@ class TrainingMonitor(Explorer):
         Losses on a logarithmic axis.
     live : bool
         Redraw while the training runs.
+    epoch : float or None
+        Marked in all figures, with what was recorded there; a click on a figure chooses the nearest checkpoint's.
     study : MonitorStudy
         The numbers behind the picture.
     results : dict of str to Result
@@ -78,10 +80,11 @@ class TrainingMonitor(Explorer):
     ...             break
     """
 
-    RESTYLE: ClassVar[tuple[str, ...]] = ("log_loss", "live")
+    RESTYLE: ClassVar[tuple[str, ...]] = ("log_loss", "live", "epoch")
 
     log_loss = traitlets.Bool(False)
     live = traitlets.Bool(True)
+    epoch = traitlets.Float(None, allow_none=True)
 
     def __init__(
         self,
@@ -92,7 +95,9 @@ class TrainingMonitor(Explorer):
         **settings: Any,
     ):
         if not (hasattr(recorder, "subscribe") and hasattr(recorder, "stop_requested")):
-            raise TypeError(f"recorder: an nv.Recorder(model, folder), received a {type(recorder).__name__}")
+            if not (hasattr(recorder, "epochs") and hasattr(recorder, "__getitem__")):
+                raise TypeError(f"recorder: an nv.Recorder(model, folder) or an nv.Run, received a {type(recorder).__name__}")
+            recorder = Finished(recorder)
         self.recorder, self.evaluator = recorder, evaluator
         self._explorers = explorers
         self.study = MonitorStudy(recorder)
@@ -104,48 +109,32 @@ class TrainingMonitor(Explorer):
             self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
             self._loop = None
-        self.view = MonitorView()
+        self.view = MonitorView(self.choose)
         super().__init__(**settings)
+        self.controls = MonitorControls(self)
         self.status_line = widgets.HTML().add_class("nnvis-state")
         self.notes = widgets.HTML().add_class("nnvis-notes")
+        self.readout = widgets.HTML().add_class("nnvis-read")
         self.exploration = Exploration(lambda error: self.status.say(error))
-        self._assist = Assist(LABELS, ["b", "s", "e"], lambda key, _shift: self._press(key))
+        self._assist = Assist(LABELS, KEYS, lambda key, _shift: press(self, key))
         self.status.layout.display = "none"  # nothing is computed in the background: of the status only its errors are shown
         self.children = [
-            style_sheet(), self._assist, self._buttons(), self.status_line, self.notes, self.status, self.status.error,
-            self.view, self.exploration,
+            style_sheet(), self._assist, self.controls, self.status_line, self.notes, self.status, self.status.error,
+            self.readout, self.view, self.exploration,
         ]  # fmt: skip
         self._unsubscribe = recorder.subscribe(self._hear)
-        if (recorder.folder / INDEX).is_file():
+        if recorder.begun:
             self.study.look_back()
             if recorder.recording:
                 self.study.budget.begin()
         self._draw()
-
-    def _buttons(self) -> widgets.Box:
-        def button(text: str, icon: str, act: Callable[[], Any]) -> widgets.Button:
-            one = widgets.Button(description=text, icon=icon, layout=widgets.Layout(width="110px"))
-            one.add_class(f"nnvis-{text.lower()}").on_click(lambda _button: self._try(act))
-            return one
-
-        self._label = widgets.Text(placeholder="label", layout=widgets.Layout(width="130px")).add_class("nnvis-label")
-        self._bookmark = button("Bookmark", "bookmark", lambda: self.bookmark(self._label.value.strip() or None))
-        self._stop = button("Stop", "stop", self.stop)
-        self._explore = button("Explore", "compass", self.explore)
-        self._why = widgets.HTML().add_class("nnvis-small")
-        log = widgets.Checkbox(description="log loss", indent=False, layout=widgets.Layout(width="90px")).add_class("nnvis-log")
-        traitlets.link((self, "log_loss"), (log, "value"))
-        live = widgets.Checkbox(description="live", indent=False, layout=widgets.Layout(width="60px")).add_class("nnvis-live")
-        traitlets.link((self, "live"), (live, "value"))
-        parts = [self._bookmark, self._label, self._stop, self._explore, self._why, widgets.HBox([log, live])]
-        return widgets.Box(parts, layout=widgets.Layout(flex_flow="row wrap", align_items="center", width="100%"))
 
     # ---- buttons, as methods
 
     def bookmark(self, label: str | None = None) -> None:
         """Mark the last checkpoint in the recorder's index."""
         self.recorder.bookmark(label)
-        self._label.value = ""
+        self.controls.label.value = ""
 
     def stop(self) -> None:
         """Ask the training to end: its loop finds ``recorder.stop_requested`` true."""
@@ -162,7 +151,7 @@ class TrainingMonitor(Explorer):
         ValueError
             There is no evaluator, or not yet a second checkpoint.
         """
-        reason = self._unexplorable
+        reason = self.unexplorable
         if reason:
             raise ValueError(f"explore: {reason}")
         run = self.recorder.run
@@ -171,17 +160,34 @@ class TrainingMonitor(Explorer):
         return self.exploration.show(title, {name: partial(make, self.evaluator, run) for name, make in makers.items()})
 
     @property
-    def _unexplorable(self) -> str:
+    def over(self) -> bool:
+        """Whether this is a run that nothing is added to."""
+        return isinstance(self.recorder, Finished)
+
+    @property
+    def unexplorable(self) -> str:
+        """Why the explorers cannot be opened now; empty where they can."""
         if self.evaluator is None:
             return "needs an evaluator: nv.TrainingMonitor(recorder, evaluator)"
         return "" if len(self.study) > 1 else "needs two checkpoints"
 
-    def _press(self, key: str) -> None:
-        act = {"b": self.bookmark, "s": self.stop, "e": self.explore}.get(key)
-        if act is not None:
-            self._try(act)
+    def choose(self, epoch: float | None) -> None:
+        """Mark the checkpoint nearest to an epoch; None marks none."""
+        epochs = self.study.epochs
+        if epoch is None or not len(epochs):
+            self.epoch = None
+        else:
+            self.epoch = float(epochs[np.argmin(np.abs(epochs - epoch))])
 
-    def _try(self, act: Callable[[], Any]) -> None:
+    def walk(self, step: int) -> None:
+        """Mark the checkpoint so many after the marked one; where none is, the last one's."""
+        epochs = self.study.epochs
+        if len(epochs):
+            at = len(epochs) - 1 if self.epoch is None else int(np.argmin(np.abs(epochs - self.epoch))) + step
+            self.epoch = float(epochs[min(max(at, 0), len(epochs) - 1)])
+
+    def attempt(self, act: Callable[[], Any]) -> None:
+        """Do what a button says, and say what is in the way."""
         self.status.say(None)
         try:
             act()
@@ -265,16 +271,18 @@ class TrainingMonitor(Explorer):
             }
         self.view.show(self.scene())
         self.status_line.value, self.notes.value = status_line(self), notes(self)
+        self.readout.value = readout(self)
         self._assist.summary = summary(self)
-        ended = study.state != "running"
-        self._bookmark.disabled = self._stop.disabled = ended
-        self._bookmark.tooltip = self._stop.tooltip = "nothing is being recorded" if ended else None
-        reason = self._unexplorable
-        self._explore.disabled, self._why.value = bool(reason), reason
+        self.controls.follow()
+
+    def still(self) -> bytes | None:
+        """Return the four figures as a PNG; None before the first record."""
+        with self.study.lock:
+            return monitor_picture(self.scene()) if len(self.study) else None
 
     def scene(self) -> MonitorScene:
         """Return everything that the figures show, as data."""
-        return scene(self.study, self.log_loss)
+        return scene(self.study, self.log_loss, self.epoch, self.over)
 
 
 def _default_explorers() -> dict[str, Callable[[Any, Any], widgets.Widget]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from html import escape
 from typing import Any
 
 import ipywidgets as widgets
@@ -23,7 +24,7 @@ from .workbench_settings import TABS, WorkbenchSettings
 
 
 class Workbench(WorkbenchSettings):
-    """Paths, layers, weights and surface around one selection: what is chosen in one is seen in all.
+    """Paths, layers, weights, surface and training around one selection: what is chosen in one is seen in all.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ class Workbench(WorkbenchSettings):
     run : Run or dict of str to Run
         Of several, two can stand side by side, with one selection.
     recorder : Recorder, optional
-        Of a training that goes on: a tab with its monitor.
+        Of a training that goes on, for the monitor of the first run.
     **settings
         Initial values of the traits below.
 
@@ -45,7 +46,11 @@ class Workbench(WorkbenchSettings):
         How far along the path.
     start, mid, end : int
         Indices of checkpoints: the ends of the path, and what the quadratic one, the plane and the scan of weights go through.
+    epoch : float or None
+        Of the checkpoint that is marked on the training curve, in the monitor, and on the way over the surface up to it.
     split : str
+    point : (float, float) or None
+        Of the plane: where the model of the first run is asked. Another mid checkpoint is another plane.
     tab : str
         Which explorer is in front.
     compare : str or None
@@ -69,14 +74,17 @@ class Workbench(WorkbenchSettings):
         self.explorers: dict[tuple[str, str], Explorer] = {}
         self._members: dict[tuple[str, str], Member] = {}
         self._waiting: dict[tuple[str, str], dict[str, Any]] = {}
-        self._recorder, self._monitor = recorder, None
+        self._unrestored: list[Exception] = []
+        self._recorder = recorder
         self._source: Member | None = None
         self._held, self._moved = 0, False
         for name in settings:
             if name not in self.SETTINGS:
                 raise TypeError(f"Workbench has no setting {name!r}; settings: {', '.join(self.SETTINGS)}")
         first = self._first
-        self._panes = {tab: widgets.Box(layout=widgets.Layout(flex_flow="row wrap", width="100%")) for tab in self.tabs}
+        self._panes = {
+            tab: widgets.Box(layout=widgets.Layout(flex_flow="row wrap", width="100%", grid_gap="12px 24px")) for tab in self.tabs
+        }
         super().__init__()
         self.add_class("nnvis-workbench")
         with self._together():
@@ -92,6 +100,7 @@ class Workbench(WorkbenchSettings):
         self.bar = Bar(self)
         self._tabs = widgets.Tab(list(self._panes.values()), titles=list(self._panes), selected_index=self.tabs.index(self.tab))
         self._tabs.observe(self._tab_chosen, "selected_index")
+        self.observe(lambda _change: self._another_plane(), "mid")
         self.observe(lambda _change: self._spread(), list(SELECTION))
         self.observe(lambda _change: self._show(), ["tab", "compare"])
         self.children = [style_sheet(), self.bar, self._tabs]
@@ -132,7 +141,8 @@ class Workbench(WorkbenchSettings):
             member = self._members.get(key)
             if member is not None and member is not source:
                 refused += member.follow(self.selection)
-        self.bar.update(refused)
+        self.bar.update(self._unrestored + refused)
+        self._unrestored = []
 
     def _chosen(self, member: Member, told: dict[str, Any]) -> None:
         """Take over what was chosen in an explorer."""
@@ -146,6 +156,11 @@ class Workbench(WorkbenchSettings):
         finally:
             self._source = before
 
+    def _another_plane(self) -> None:
+        """A point of one plane means nothing on another."""
+        with self._together():
+            self.point = None
+
     # ---- tabs
 
     def _tab_chosen(self, change: Any) -> None:
@@ -154,47 +169,49 @@ class Workbench(WorkbenchSettings):
     def _show(self) -> None:
         self._tabs.selected_index = self.tabs.index(self.tab)
         pane = self._panes[self.tab]
-        if self.tab == "Monitor":
-            shown: list[Any] = [self._monitor_of()]
-        else:
-            shown = [self._column(key) for key in self._in_front()]
+        shown = [self._column(key) for key in self._in_front()]
         if list(pane.children) != shown:
             pane.children = shown
         self._spread()
 
     def _column(self, key: tuple[str, str]) -> widgets.Widget:
-        explorer = self._explorer(key)
+        try:
+            explorer = self._explorer(key)
+        except Exception as error:  # a run that is too short for one explorer is long enough for another
+            return widgets.HTML(f'<span class="nnvis-error">{escape(str(error))}</span>').add_class("nnvis")
         if len(self.runs) == 1:
             explorer.layout.flex, explorer.layout.min_width = "1 1 560px", "0"
             return explorer
         known = getattr(explorer, "_workbench_column", None)
         if known is None:
-            name = widgets.HTML(key[1]).add_class("nnvis-title")
+            name = widgets.HTML(escape(key[1])).add_class("nnvis-title")
             known = widgets.VBox([name, explorer], layout=widgets.Layout(flex="1 1 560px", min_width="0"))
             explorer._workbench_column = known
         return known
 
     def _explorer(self, key: tuple[str, str]) -> Explorer:
         if key not in self.explorers:
-            import nnvis_widgets
-
-            make = getattr(nnvis_widgets, TABS[key[0]])
-            extra: dict[str, Any] = {}
-            if "on_open" in inspect.signature(make.__init__).parameters:
-                extra["on_open"] = self.open_scope
-            evaluator = self.evaluators if len(self.evaluators) > 1 else next(iter(self.evaluators.values()))
-            explorer = make(evaluator, self.runs[key[1]], **extra)
+            explorer = self._made(*key)
             if key in self._waiting:
-                explorer.restore(self._waiting.pop(key))
-            self.explorers[key], self._members[key] = explorer, Member(explorer, self._chosen)
+                try:
+                    explorer.restore(self._waiting.pop(key))
+                except Exception as error:
+                    self._unrestored.append(error)
+            run, first = self.runs[key[1]], self._first
+            epochs = None if run is first else (first.epochs, run.epochs)
+            self.explorers[key], self._members[key] = explorer, Member(explorer, self._chosen, epochs)
+            explorer.observe(lambda _change: self.bar.forget(), [*explorer.RECOMPUTE, *explorer.RESTYLE])
         return self.explorers[key]
 
-    def _monitor_of(self) -> widgets.Widget:
-        if self._monitor is None:
-            from .training_monitor import TrainingMonitor
+    def _made(self, tab: str, name: str) -> Explorer:
+        import nnvis_widgets
 
-            self._monitor = TrainingMonitor(self._recorder, next(iter(self.evaluators.values())))
-        return self._monitor
+        make, run = getattr(nnvis_widgets, TABS[tab]), self.runs[name]
+        evaluator = self.evaluators if len(self.evaluators) > 1 else next(iter(self.evaluators.values()))
+        if tab == "Monitor":
+            return make(self._recorder if self._recorder is not None and run is self._first else run)
+        extra = {"on_open": self.open_scope} if "on_open" in inspect.signature(make.__init__).parameters else {}
+        return make(evaluator, run, **extra)
 
     # ---- buttons, as methods
 
@@ -230,12 +247,12 @@ class Workbench(WorkbenchSettings):
         for tab, run in wanted:
             if tab not in TABS or run not in self.runs:
                 raise ValueError(f"state: it holds settings of {tab!r} for the run {run!r}, which are not here")
-        before = self.snapshot()
+        before, waiting = self.snapshot(), dict(self._waiting)
         try:
             self._set(state, wanted)
         except Exception:
-            again = {(tab, run): s for tab, runs in before["explorers"].items() for run, s in runs.items()}
-            self._set(before, again)
+            self._waiting = waiting
+            self._set(before, {(tab, run): s for tab, runs in before["explorers"].items() for run, s in runs.items()})
             raise
 
     def _set(self, state: Mapping[str, Any], wanted: Mapping[tuple[str, str], dict[str, Any]]) -> None:
@@ -272,8 +289,6 @@ class Workbench(WorkbenchSettings):
         self._closed = True
         for explorer in getattr(self, "explorers", {}).values():
             explorer.close()
-        if getattr(self, "_monitor", None) is not None:
-            self._monitor.close()
         self.unobserve_all()
         for part in list(parts_of(self, {id(self)})):
             part.close()

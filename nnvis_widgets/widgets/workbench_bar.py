@@ -32,7 +32,7 @@ class Bar(widgets.VBox):
     """One line of words and a few buttons; what they give stands below."""
 
     def __init__(self, workbench: Workbench):
-        self._workbench = workbench
+        self._workbench, self._coded = workbench, False
         self.words = widgets.HTML(layout=widgets.Layout(flex="1 1 320px", min_width="0")).add_class("nnvis-selected")
         self._given = widgets.HTML(layout=widgets.Layout(width="100%")).add_class("nnvis-given")
         self._refused = widgets.HTML().add_class("nnvis-small")
@@ -46,7 +46,8 @@ class Bar(widgets.VBox):
             # "" is one run: a list cannot tell None from nothing being chosen
             others = [("one run", ""), *((f"beside: {name}", name) for name in list(workbench.runs)[1:])]
             choice = dropdown(others, "nnvis-compare")
-            choice.layout.width = "150px"
+            longest = max(len(label) for label, _ in others)
+            choice.layout.width = f"{min(max(8 * longest + 40, 120), 280)}px"
             traitlets.link((workbench, "compare"), (choice, "value"), (lambda name: name or "", lambda name: name or None))
             hands.insert(0, choice)
         self._assist = Assist(_LABELS, [], lambda _key, _shift: None)
@@ -64,15 +65,29 @@ class Bar(widgets.VBox):
         name = "the whole model" if bench.scope is None else Scope.parse(bench.scope, bench.selection.layout).name
         epochs = next(iter(bench.runs.values())).epochs
         kind = "both paths" if bench.kind == "both" else f"{bench.kind} path"
-        text = (
-            f"<b>{escape(name)}</b> · {kind} from epoch {epochs[bench.start]:g} to {epochs[bench.end]:g}, "
-            f"mid {epochs[bench.mid]:g} · α = {bench.alpha:.3f} · {escape(bench.split)}"
-        )
+        parts = [
+            f"<b>{escape(name)}</b>",
+            f"{kind} from epoch {epochs[bench.start]:g} to {epochs[bench.end]:g}, mid {epochs[bench.mid]:g}",
+            f"α = {bench.alpha:.3f}",
+        ]
+        if bench.epoch is not None:
+            parts.append(f"epoch {bench.epoch:g}")
+        if bench.point is not None:
+            parts.append(f"point ({bench.point[0]:.3g}, {bench.point[1]:.3g})")
+        # what belongs together stays on one line
+        spans = [f'<span class="item">{part}</span>' for part in [*parts, escape(bench.split)]]
+        text = " · ".join(spans)
         if text != self.words.value:
             self.words.value = text
         words = "; ".join(str(error).splitlines()[0] for error in refused[:2])
         if self._refused.value != words:
             self._refused.value = escape(words)
+
+    def forget(self) -> None:
+        """Take away what was given: it is not what is shown any more."""
+        if self._given.value:
+            self._given.value = ""
+        self._coded = False
 
     def _keep(self) -> None:
         content = json.dumps(self._workbench.snapshot(), indent=1).encode()
@@ -84,13 +99,21 @@ class Bar(widgets.VBox):
             self._given.value = '<span class="nnvis-small">there is no picture yet</span>'
             return
         self._offer(
-            png, "image/png", f"{self._workbench.tab.lower()}.png", "download the picture; the code that makes it is inside"
+            png,
+            "image/png",
+            f"{self._workbench.tab.lower()}.png",
+            "download the picture; the code that makes it is inside: nv.recipe_of(file)",
         )
 
     def _show_code(self) -> None:
+        if self._coded:
+            self.forget()
+            return
+        self._coded = True
         self._given.value = f'<pre style="white-space:pre-wrap;margin:4px 0">{escape(self._workbench.code())}</pre>'
 
     def _offer(self, content: bytes, kind: str, name: str, words: str) -> None:
+        self._coded = False
         data = base64.b64encode(content).decode()
         self._given.value = f'<a class="nnvis-link" download="{name}" href="data:{kind};base64,{data}">{escape(words)}</a>'
 

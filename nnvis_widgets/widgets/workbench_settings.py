@@ -5,6 +5,7 @@ May import: core, traitlets, ipywidgets, sharing.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import ipywidgets as widgets
@@ -15,7 +16,10 @@ from ..core.states import Layout
 from .path_settings import canonical
 from .sharing import SELECTION, Selection
 
-TABS = {"Paths": "PathExplorer", "Layers": "LayerMap", "Weights": "ParameterExplorer", "Surface": "SurfaceExplorer"}
+TABS = {
+    "Paths": "PathExplorer", "Layers": "LayerMap", "Weights": "ParameterExplorer", "Surface": "SurfaceExplorer",
+    "Monitor": "TrainingMonitor",
+}  # fmt: skip
 
 
 class WorkbenchSettings(widgets.VBox):
@@ -27,7 +31,9 @@ class WorkbenchSettings(widgets.VBox):
     start = traitlets.Int(0)
     mid = traitlets.Int(0)
     end = traitlets.Int(0)
+    epoch = traitlets.Float(None, allow_none=True)
     split = traitlets.Unicode("test")
+    point = traitlets.Tuple(traitlets.Float(), traitlets.Float(), default_value=None, allow_none=True)
     tab = traitlets.Unicode("Paths")
     compare = traitlets.Unicode(None, allow_none=True)
 
@@ -37,7 +43,6 @@ class WorkbenchSettings(widgets.VBox):
     evaluators: dict[str, Any]
     runs: dict[str, Any]
     _tensors: Layout
-    _recorder: Any
 
     @property
     def selection(self) -> Selection:
@@ -49,8 +54,7 @@ class WorkbenchSettings(widgets.VBox):
         """The names that `tab` may have."""
         import nnvis_widgets
 
-        found = [title for title, name in TABS.items() if name in nnvis_widgets.__all__]
-        return (*found, "Monitor") if self._recorder is not None else tuple(found)
+        return tuple(title for title, name in TABS.items() if name in nnvis_widgets.__all__)
 
     @property
     def _first(self) -> Any:
@@ -70,6 +74,13 @@ class WorkbenchSettings(widgets.VBox):
         if not -size <= proposal.value < size:
             raise ValueError(f"{proposal.trait.name}: an index from 0 to {size - 1} of a checkpoint, received {proposal.value}")
         return proposal.value % size
+
+    @traitlets.validate("epoch", "point")
+    def _valid_number(self, proposal: Any) -> Any:
+        values = proposal.value if isinstance(proposal.value, tuple) else (proposal.value,)
+        if not all(value is None or math.isfinite(value) for value in values):
+            raise ValueError(f"{proposal.trait.name}: finite, or None, received {proposal.value}")
+        return proposal.value
 
     @traitlets.validate("split", "tab", "compare")
     def _valid_name(self, proposal: Any) -> str | None:

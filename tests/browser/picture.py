@@ -13,6 +13,7 @@ import pytest
 MARKS = (
     "outside low", "outside high", "band linear", "band quadratic", "band lagrange", "pinned", "many linear", "many quadratic",
     "linear", "quadratic", "lagrange", "points linear", "points quadratic", "points lagrange", "training", "crossings", "cursor",
+    "epoch",
 )  # fmt: skip
 PAIR = re.compile(r"(-?[\d.]+(?:e-?\d+)?),(-?[\d.]+(?:e-?\d+)?)")
 
