@@ -83,7 +83,7 @@ class Workbench(WorkbenchSettings):
                 raise TypeError(f"Workbench has no setting {name!r}; settings: {', '.join(self.SETTINGS)}")
         first = self._first
         self._panes = {
-            tab: widgets.Box(layout=widgets.Layout(flex_flow="row wrap", width="100%", grid_gap="12px 24px")) for tab in self.tabs
+            tab: widgets.Box(layout=widgets.Layout(flex_flow="row wrap", width="100%", grid_gap="12px 20px")) for tab in self.tabs
         }
         super().__init__()
         self.add_class("nnvis-workbench")
@@ -180,12 +180,12 @@ class Workbench(WorkbenchSettings):
         except Exception as error:  # a run that is too short for one explorer is long enough for another
             return widgets.HTML(f'<span class="nnvis-error">{escape(str(error))}</span>').add_class("nnvis")
         if len(self.runs) == 1:
-            explorer.layout.flex, explorer.layout.min_width = "1 1 560px", "0"
+            explorer.layout.flex, explorer.layout.min_width = "1 1 540px", "0"
             return explorer
         known = getattr(explorer, "_workbench_column", None)
         if known is None:
             name = widgets.HTML(escape(key[1])).add_class("nnvis-title")
-            known = widgets.VBox([name, explorer], layout=widgets.Layout(flex="1 1 560px", min_width="0"))
+            known = widgets.VBox([name, explorer], layout=widgets.Layout(flex="1 1 540px", min_width="0"))
             explorer._workbench_column = known
         return known
 
