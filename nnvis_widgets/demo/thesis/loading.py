@@ -29,9 +29,9 @@ from .studying import Beforehand, Settings, Told, beforehand, key_of, studied
 
 RECIPE = 1  # one more where the same settings would give other studies
 PRELIMINARY = {
-    "digits": Beforehand(samples=320, seeds=2, halvings=1, size_epochs=10),
-    "mnist": Beforehand(samples=5000),
-    "fashion-mnist": Beforehand(samples=5000),
+    "digits": Beforehand(320, 320, seeds=2, halvings=1, size_epochs=10),
+    "mnist": Beforehand(20_000, 5000),
+    "fashion-mnist": Beforehand(20_000, 5000),
 }
 # of the digits as much as a minute allows
 SETTINGS = {"digits": Settings(weights=20, conv_weights=5, resolution=13), "mnist": Settings(), "fashion-mnist": Settings()}
@@ -48,7 +48,7 @@ class Thesis:
     data : str
     statements : Statements
     evidence : list of Evidence
-        One for each run, named "schedule seed"; the preliminary experiments are named "schedule before".
+        One for each run, named "schedule seed"; the preliminary experiments are named "schedule preliminary".
     """
 
     data: str
@@ -178,7 +178,7 @@ def _by_arm(found: dict[str, Any], schedules: Sequence[str]) -> list[Evidence]:
             studies = {f"epochs/{arm}": found["epochs"]}
             # sizes of the training set are tried with the schedule of the thesis only
             studies |= {"training-size": found["training-size"]} if schedule == "step" else {}
-            evidence.append(Evidence(f"{schedule} before", schedule, studies))
+            evidence.append(Evidence(f"{schedule} preliminary", schedule, studies))
     return evidence
 
 

@@ -73,19 +73,21 @@ class Beforehand:
 
     Attributes
     ----------
-    samples, epochs, seeds, subsets, halvings : int
-        Training images; epochs of the trainings that go on for longer; independent trainings; random subsets of each size; how
-        often the images are halved.
-    size_epochs : int
-        Epochs of the trainings on subsets.
+    samples, epochs : int
+        Training images, and epochs, of the trainings that go on for longer.
+    size_samples, size_epochs : int
+        The largest of the subsets, and epochs of the trainings on them.
+    seeds, subsets, halvings : int
+        Independent trainings; random subsets of each size; how often the images are halved.
     """
 
     samples: int
+    size_samples: int
     epochs: int = 20
+    size_epochs: int = 15
     seeds: int = 3
     subsets: int = 2
     halvings: int = 3
-    size_epochs: int = 15
 
 
 def key_of(settings: Settings | Beforehand) -> dict[str, Any]:
@@ -165,7 +167,8 @@ def beforehand(data: str, sizes: Beforehand, tell: Told, *, trainings: Any, **so
         demo.train, demo.evaluators, demo.data, epochs=sizes.epochs, seeds=sizes.seeds, folder=trainings
     )
     epochs = _last(steps, "trainings: epochs", tell)
-    parts = sorted(sizes.samples // 2**k for k in range(sizes.halvings + 1))
+    demo = load_demo_training(data, samples=sizes.size_samples, **source)
+    parts = sorted(sizes.size_samples // 2**k for k in range(sizes.halvings + 1))
     steps = iter_preliminary_training_size(
         demo.train, demo.evaluators, demo.data, epochs=sizes.size_epochs, sizes=parts, subsets=sizes.subsets, seeds=sizes.seeds,
         folder=trainings,
