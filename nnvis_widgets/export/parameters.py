@@ -5,6 +5,7 @@ May import: results, numpy, matplotlib.
 
 from __future__ import annotations
 
+import textwrap
 from itertools import zip_longest
 
 import numpy as np
@@ -53,7 +54,9 @@ def scan_figure(scan: ParameterScan, most: int = MOST) -> Figure:
     figure.suptitle(
         f"{len(scan)} of {scan.scanned} weights of {scan.scope}, by {scan.choose}{some}", fontsize="medium", x=0.02, ha="left"
     )
-    figure.supxlabel(_caption(scan), fontsize="x-small")
+    width = 30 * max(across, 3)
+    lines = [textwrap.fill(line, width, break_on_hyphens=False) for line in _caption(scan).splitlines()]
+    figure.supxlabel("\n".join(lines), fontsize="x-small")
     return figure
 
 

@@ -53,7 +53,7 @@ def number(value: float, low: float, high: float, unit: str) -> str:
 def rule(what: str, above: bool, bound: float, unit: str) -> str:
     """Return a claim in words."""
     unit = f" {unit.removesuffix('s') if bound == 1 else unit}" if unit else ""
-    return f"{what} {'>' if above else '<'} {bound:g}{unit}"
+    return f"{what} {'>' if above else '<'} {bound:.3g}{unit}"
 
 
 def tally(verdict: str, words: list[str]) -> str:
