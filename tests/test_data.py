@@ -5,6 +5,7 @@ import factories
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -18,7 +19,10 @@ from torch.utils.data import (
 )
 
 import nnvis_widgets as nv
+from nnvis_widgets.core.batch_timing import quickest_size
 from nnvis_widgets.core.data import DataError, Samples, _digest, move, stratified_order
+from nnvis_widgets.core.replica import Replica
+from nnvis_widgets.core.states import snapshot
 
 CPU = torch.device("cpu")
 
@@ -287,7 +291,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("wanted", [0, -3, 2.5, True, "big", None])
     def test_a_batch_size_that_is_none(self, data, wanted):
-        with pytest.raises(DataError, match="batch_size: 'auto' or a whole number of at least 1"):
+        with pytest.raises(DataError, match="batch_size: 'auto', 'measured', or a whole number of at least 1"):
             samples(data, batch_size=wanted)
 
 
@@ -315,3 +319,65 @@ def test_results_do_not_depend_on_how_the_data_are_held(model, data):
     ]
     assert len({answer.loss for answer in answers}) == 1
     assert len({answer.provenance["data"] for answer in answers}) == 1
+
+
+class Clockwork(nn.Module):
+    """A model that takes a time of its own for each batch size."""
+
+    def __init__(self, spend):
+        super().__init__()
+        self.linear, self.spend = nn.Linear(3, 2), spend
+
+    def forward(self, x):
+        self.spend(len(x))
+        return self.linear(x)
+
+
+def timed(costs, batch_size):
+    """Return what `quickest_size` finds where a forward pass of n samples takes costs(n) seconds."""
+    now = [0.0]
+
+    def spend(n):
+        now[0] += costs(n)
+
+    samples = Samples((torch.randn(1000, 3), torch.zeros(1000, dtype=torch.long)), batch_size=batch_size, device=CPU)
+    model = Clockwork(spend)
+    return quickest_size(samples, Replica(model, None, CPU, False, False), snapshot(model), lambda: now[0])
+
+
+@pytest.mark.parametrize(
+    ("costs", "size"),
+    [
+        (lambda n: 1e-3 * n, 100),  # nothing is faster: the rule's own
+        (lambda n: 1e-3 * n * (1 - 0.04 * (n == 200)), 100),  # hardly faster
+        (lambda n: 1e-3 * n + 0.1, 400),  # calls cost
+        (lambda n: 1e-3 * n * (1 + (not 40 < n < 60)), 50),  # small ones fit into a cache
+    ],
+)
+def test_the_measured_batch_size_is_the_fastest(costs, size):
+    best, seconds = timed(costs, 100)
+    assert best == size
+    assert list(seconds) == [25, 50, 100, 200, 400]
+    assert seconds[50] == pytest.approx(costs(50) / 50)
+
+
+def test_a_batch_size_that_the_model_refuses_is_not_taken():
+    def costs(n):
+        if n > 100:
+            raise RuntimeError("too large")
+        return 1e-3 * n + 0.1
+
+    best, seconds = timed(costs, 50)
+    assert best == 100
+    assert max(seconds) == 100
+
+
+def test_measured_batches_give_the_same_numbers_and_say_their_size():
+    torch.manual_seed(0)
+    model, data = nn.Linear(3, 2), (torch.randn(900, 3), torch.randint(0, 2, (900,)))
+    start, end = ({name: torch.randn_like(v) for name, v in model.state_dict().items()} for _ in range(2))
+    by_trying, by_rule = (nv.Evaluator(model, data, batch_size=size, device="cpu") for size in ("measured", "auto"))
+    mine, theirs = (nv.measure_path(one, nv.LinearPath(start, end), [0.0, 0.3, 1.0]) for one in (by_trying, by_rule))
+    np.testing.assert_allclose(mine.loss, theirs.loss, rtol=1e-6)
+    again = nv.Evaluator(model, data, batch_size=mine.provenance["batch_size"], device="cpu")
+    np.testing.assert_array_equal(nv.measure_path(again, nv.LinearPath(start, end), [0.0, 0.3, 1.0]).loss, mine.loss)

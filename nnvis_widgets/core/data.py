@@ -125,6 +125,19 @@ class Samples:
                 self._cached += size
             return batch
 
+    def first(self, count: int) -> Any:
+        """Return the first samples as one batch, on the device."""
+        with self._lock:
+            return move(self._read(self.order[:count]), self.device)
+
+    def rebatch(self, size: int) -> None:
+        """Take batches of another size; what has been read is read again."""
+        with self._lock:
+            self.batch_size, self._cached, self._room = min(size, self.n), 0, None
+            for known in (self._cache, self._there, self._digests):
+                known.clear()
+            self.batch(0)
+
     def there(self, number: int) -> Any:
         """Return batch `number` on the device, where it stays while there is room."""
         with self._lock:
@@ -221,7 +234,7 @@ def _batch_size(wanted: int | str, sample_bytes: int, n: int, device: torch.devi
     """
     if wanted != "auto":
         if not (_is_whole(wanted) and int(wanted) >= 1):
-            raise DataError(f"batch_size: 'auto' or a whole number of at least 1, received {wanted!r}")
+            raise DataError(f"batch_size: 'auto', 'measured', or a whole number of at least 1, received {wanted!r}")
         return min(int(wanted), n)
     if device.type == "cpu":
         room, most, parts = _MEGABYTE, 1024, 8
