@@ -105,7 +105,9 @@ def oscillating(agreeing):
 
 
 def changes(size, n):
-    weights = {f"weight/{k}/linear": path([0.1, 0.1], [0.98 - size, 0.98], n) for k in range(8)}
+    # what happens beyond alpha 1 does not count
+    curve = path([0.1, 0.1, 0.1], [0.98 - size, 0.98, 0.5], n, "linear", [0.0, 1.0, 1.5])
+    weights = {f"weight/{k}/linear": curve for k in range(8)}
     return {"training": path([0.1, 0.1], n=n), **weights}
 
 

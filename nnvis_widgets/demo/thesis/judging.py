@@ -228,12 +228,12 @@ def small_changes(studies: Studies) -> list[Claim]:
     low, high = wilson(float(run.metrics["accuracy"][-1]), run.n)
     single, paired = 50 * (high - low), 100 * 6 / run.n  # 6 of 6 changed samples on one side: exact sign test, p = 0.03
     largest = []
-    for path in of_kind(studies, "weight/"):
-        inside = (path.alphas >= 0) & (path.alphas <= 1)
-        largest.append(100 * float(np.abs(path.metrics["accuracy"] - path.metrics["accuracy"][-1])[inside].max()))
+    for path in (path for path in of_kind(studies, "weight/") if path.kind == "linear"):
+        inside = path.metrics["accuracy"][(path.alphas >= 0) & (path.alphas <= 1)]
+        largest.append(100 * float(np.abs(inside - inside[-1]).max()))
     middle = float(np.median(largest)), *median_interval(largest)
     return [
-        Claim("largest change for α in [0, 1], median of the most moved weights", *middle, bound=paired, unit=POINTS),
+        Claim("largest change on the linear path in [0, 1], median of the most moved weights", *middle, bound=paired, unit=POINTS),
         Claim("half the 95 % interval of one accuracy", single, single, single, bound=READ, above=False, unit=POINTS),
         Claim("smallest change that a paired test can establish", paired, paired, paired, bound=READ, above=False, unit=POINTS),
     ]
