@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import factories
 import numpy as np
@@ -301,6 +302,14 @@ class TestOtherModels:
         assert (plain.provenance["engine"]["program"], recorded.provenance["engine"]["program"]) == ("plain", "recorded")
         for space in ("loss", "kl"):
             assert plain.distances(space)[0] == pytest.approx(recorded.distances(space)[0], rel=1e-4, nan_ok=True)
+
+    def test_an_executor_changes_nothing_and_the_provenance_says_who_has_looked(self, model, data, run):
+        with ThreadPoolExecutor(2) as pool:
+            given = nv.measure_faithfulness(nv.Evaluator(model, data, device="cpu", executor=pool), run, draws=20)
+        alone = nv.measure_faithfulness(nv.Evaluator(model, data, device="cpu"), run, draws=20)
+        for space in ON_OUTPUTS:
+            assert np.array_equal(given.distances(space)[0], alone.distances(space)[0], equal_nan=True)
+        assert (given.provenance["executor"], given.provenance["workers"]) == ("serial", 1)
 
 
 class TestControls:

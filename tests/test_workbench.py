@@ -11,7 +11,7 @@ from PIL import Image
 from test_path_explorer import small_model
 
 import nnvis_widgets as nv
-from nnvis_widgets.widgets.workbench_settings import TABS
+from nnvis_widgets.widgets.workbench_making import TABS
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_the_code_makes_the_picture_again(bench, world):
     again.close()
 
 
-@pytest.mark.parametrize("tab", list(TABS))
+@pytest.mark.parametrize("tab", [tab for tab in TABS if tab != "Preliminary"])
 def test_every_picture_carries_its_recipe(world, tab, tmp_path):
     bench = nv.Workbench(world[0], world[1]["slow"], tab=tab)
     if tab != "Monitor":
@@ -317,6 +317,39 @@ def test_a_run_that_is_too_short_for_an_explorer_says_so_in_its_tab(world):
             (pane,) = bench._panes[tab].children
             assert "three checkpoints" in pane.value or "checkpoint" in pane.value
     bench.close()
+
+
+def test_with_a_training_there_is_a_tab_of_preliminary_experiments(world):
+    evaluator, runs = world
+
+    def train(*, subset, epochs, seed):
+        for epoch in range(1, epochs + 1):
+            yield epoch, runs["slow"][min(epoch, 4)].state
+
+    for more, words in (({"train": train}, "data: with train"), ({"data": 60}, "train: data are of a training")):
+        with pytest.raises(ValueError, match=words):
+            nv.Workbench(evaluator, runs, **more)
+    assert "Preliminary" not in nv.Workbench(evaluator, runs).tabs
+    bench = nv.Workbench(evaluator, runs, train=train, data=60, tab="Preliminary", compare="fast")
+    study = front(bench)
+    assert isinstance(study, nv.PreliminaryStudy)
+    study.tab = "test size"
+    assert bench.picture() is None
+    bench.compute()
+    recipe = nv.recipe_of(bench.picture())
+    assert recipe["results"]["test size"]["split"] == "test"
+    assert (
+        "study = nv.PreliminaryStudy(evaluator, train, data, run=run['slow'])\nstudy.restore({'tab': 'test size'" in recipe["code"]
+    )
+    state = json.loads(json.dumps(bench.snapshot()))
+    other = nv.Workbench(evaluator, runs, train=train, data=60)
+    other.restore(state)
+    assert front(other).tab == "test size"
+    with pytest.raises(Exception, match="settings of 'Preliminary'"):
+        nv.Workbench(evaluator, runs).restore(state)
+    for one in (bench, other):
+        one.alpha = 0.5
+        one.close()
 
 
 def test_settings_of_another_version_do_not_cost_the_tab(bench):

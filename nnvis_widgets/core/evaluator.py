@@ -89,7 +89,8 @@ class Evaluator:
         threads and dask workers what you have set. Sums are entered in the same order; what a broken pool, or a cluster
         without workers, leaves undone is measured here. ``provenance`` records all of it. Where statistics are recalibrated,
         each worker does so for the points that it measures on the first batch. Checkpoints that are read from disk one by one
-        (`measure_training`) and `observe` stay in this thread.
+        (`measure_training`), derivatives (`differentiate`, Hessian planes) and outputs (`observe`, `answers`: faithfulness,
+        inspections, sample sizes) stay in this thread: outputs are many times what scores are, and would have to travel back.
     name : str
         Which split the data are, as shown in results.
     seed : int
@@ -229,7 +230,10 @@ class Evaluator:
         return observed(points, self._samples, self._scorer, self._samples.covering(samples))
 
     def answers(self, family: WeightFamily, rows: Any, *, policy: str, samples: int | None = None) -> Iterator[Answers | None]:
-        """Yield loss and outputs at many rows of a family: all rows of a batch, then the next batch; None while nothing is new."""
+        """Yield loss and outputs at many rows of a family: all rows of a batch, then the next batch; None while nothing is new.
+
+        In this thread, whatever the executor.
+        """
         tools = self._replica, self._batchnorm, self._scorer, self._recordings.engine, self._samples
         return answered(*tools, family, np.asarray(rows, dtype=float), policy, self._samples.covering(samples))
 

@@ -100,7 +100,8 @@ def measure_faithfulness(
     Parameters
     ----------
     evaluator : Evaluator
-        Paths and checkpoints are measured under one BatchNorm policy, the evaluator's. Outputs are looked at in this thread.
+        Paths and checkpoints are measured under one BatchNorm policy, the evaluator's. Outputs are looked at in this thread,
+        whatever the evaluator's executor; "executor" in the provenance says so.
     run : Run
         At least five checkpoints.
     mid : int, optional

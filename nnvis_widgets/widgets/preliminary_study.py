@@ -242,16 +242,20 @@ class PreliminaryStudy(widgets.VBox):
 
     # ---- a picture for where widgets cannot run
 
+    def still(self) -> bytes | None:
+        """Return what the tabs show as a PNG; None before there is anything."""
+        return picture(self.results)
+
     def _ipython_display_(self) -> None:
         """Display the widget and, beside it, a static picture that only a saved notebook without a kernel shows."""
         from IPython.display import display
 
         display(dict(super()._repr_mimebundle_()), raw=True)
-        handle = display(static_bundle(picture(self.results)), raw=True, display_id=True)
+        handle = display(static_bundle(self.still()), raw=True, display_id=True)
         self._display_id = "" if handle is None else handle.display_id
 
     def _update_picture(self) -> None:
         if self._display_id:
             from IPython.display import update_display
 
-            update_display(static_bundle(picture(self.results)), raw=True, display_id=self._display_id)
+            update_display(static_bundle(self.still()), raw=True, display_id=self._display_id)

@@ -233,6 +233,8 @@ class Member:
     def follow(self, selection: Selection) -> list[Exception]:
         """Show a selection as far as the explorer can; return what it refused. Equal values are not assigned."""
         self.selection, refused = selection, []
+        if not self.shared:
+            return []
         self._given = {}
         try:
             with self.explorer.together():

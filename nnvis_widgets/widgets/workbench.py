@@ -5,7 +5,6 @@ May import: core, ipywidgets, the parts of panels. Explorers are found by their 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
@@ -20,7 +19,8 @@ from .base import Explorer, parts_of
 from .sharing import SELECTION, Member
 from .workbench_bar import Bar
 from .workbench_files import as_code, recorded_picture
-from .workbench_settings import TABS, WorkbenchSettings
+from .workbench_making import Given
+from .workbench_settings import WorkbenchSettings
 
 
 class Workbench(WorkbenchSettings):
@@ -34,6 +34,9 @@ class Workbench(WorkbenchSettings):
         Of several, two can stand side by side, with one selection.
     recorder : Recorder, optional
         Of a training that goes on, for the monitor of the first run.
+    train, data : optional
+        Your training as a function, and its data, as for `PreliminaryStudy`: a tab with preliminary experiments. Without them
+        there is none; what needs no training is ``nv.PreliminaryStudy(evaluator, run=run)``.
     **settings
         Initial values of the traits below.
 
@@ -59,7 +62,7 @@ class Workbench(WorkbenchSettings):
         Those that have been made, by tab and run.
     """
 
-    def __init__(self, evaluator: Any, run: Any, *, recorder: Any = None, **settings: Any):
+    def __init__(self, evaluator: Any, run: Any, *, recorder: Any = None, train: Any = None, data: Any = None, **settings: Any):
         self.evaluators: dict[str, Evaluator] = (
             dict(evaluator) if isinstance(evaluator, Mapping) else {getattr(evaluator, "name", "test"): evaluator}
         )
@@ -75,7 +78,8 @@ class Workbench(WorkbenchSettings):
         self._members: dict[tuple[str, str], Member] = {}
         self._waiting: dict[tuple[str, str], dict[str, Any]] = {}
         self._unrestored: list[Exception] = []
-        self._recorder = recorder
+        self._given = Given(self.evaluators, self.runs, recorder, train, data)
+        self._given.check()
         self._source: Member | None = None
         self._held, self._moved = 0, False
         for name in settings:
@@ -114,7 +118,9 @@ class Workbench(WorkbenchSettings):
         return [self.explorers[key] for key in self._in_front() if key in self.explorers]
 
     def _in_front(self) -> list[tuple[str, str]]:
-        names = [next(iter(self.runs)), *([self.compare] if self.compare is not None else [])]
+        # preliminary experiments train anew: they are of no run
+        beside = [] if self.compare is None or self.tab == "Preliminary" else [self.compare]
+        names = [next(iter(self.runs)), *beside]
         return [(self.tab, name) for name in names]
 
     # ---- one selection
@@ -191,7 +197,7 @@ class Workbench(WorkbenchSettings):
 
     def _explorer(self, key: tuple[str, str]) -> Explorer:
         if key not in self.explorers:
-            explorer = self._made(*key)
+            explorer = self._given.make(*key, self.open_scope)
             if key in self._waiting:
                 try:
                     explorer.restore(self._waiting.pop(key))
@@ -200,18 +206,9 @@ class Workbench(WorkbenchSettings):
             run, first = self.runs[key[1]], self._first
             epochs = None if run is first else (first.epochs, run.epochs)
             self.explorers[key], self._members[key] = explorer, Member(explorer, self._chosen, epochs)
-            explorer.observe(lambda _change: self.bar.forget(), [*explorer.RECOMPUTE, *explorer.RESTYLE])
+            settings = [name for name in explorer.snapshot() if explorer.has_trait(name)]
+            explorer.observe(lambda _change: self.bar.forget(), settings)
         return self.explorers[key]
-
-    def _made(self, tab: str, name: str) -> Explorer:
-        import nnvis_widgets
-
-        make, run = getattr(nnvis_widgets, TABS[tab]), self.runs[name]
-        evaluator = self.evaluators if len(self.evaluators) > 1 else next(iter(self.evaluators.values()))
-        if tab == "Monitor":
-            return make(self._recorder if self._recorder is not None and run is self._first else run)
-        extra = {"on_open": self.open_scope} if "on_open" in inspect.signature(make.__init__).parameters else {}
-        return make(evaluator, run, **extra)
 
     # ---- buttons, as methods
 
@@ -245,7 +242,7 @@ class Workbench(WorkbenchSettings):
             raise TypeError(f"state: what snapshot() returned; it has no {unknown[0]!r}")
         wanted = {(tab, run): dict(s) for tab, runs in state.get("explorers", {}).items() for run, s in runs.items()}
         for tab, run in wanted:
-            if tab not in TABS or run not in self.runs:
+            if tab not in self.tabs or run not in self.runs:
                 raise ValueError(f"state: it holds settings of {tab!r} for the run {run!r}, which are not here")
         before, waiting = self.snapshot(), dict(self._waiting)
         try:

@@ -24,15 +24,23 @@ def changed(explorer: Explorer) -> dict[str, Any]:
 
 def as_code(workbench: Workbench) -> str:
     """Return a call for each explorer in front, and one for the whole workbench."""
-    many = len(workbench.runs) > 1
+    many, more = len(workbench.runs) > 1, ", train=train, data=data" if "Preliminary" in workbench.tabs else ""
     lines = ["import nnvis_widgets as nv", "", "# evaluator and run: yours, as you gave them to the workbench"]
     for run, explorer in named(workbench).items():
         source = f"run[{run!r}]" if many else "run"
+        if workbench.tab == "Preliminary":
+            lines.append(f"nv.PreliminaryStudy(evaluator, train, data, run={source}).restore({explorer.snapshot()!r})")
+            continue
         # a monitor measures nothing
         given = [source] if workbench.tab == "Monitor" else ["evaluator", source]
         settings = [f"{name}={value!r}" for name, value in changed(explorer).items()]
         lines.append(f"nv.{type(explorer).__name__}({', '.join([*given, *settings])})")
-    lines += ["", "# or all of it", "workbench = nv.Workbench(evaluator, run)", f"workbench.restore({workbench.snapshot()!r})"]
+    lines += [
+        "",
+        "# or all of it",
+        f"workbench = nv.Workbench(evaluator, run{more})",
+        f"workbench.restore({workbench.snapshot()!r})",
+    ]
     return "\n".join(lines)
 
 

@@ -15,11 +15,7 @@ from ..core.scope import Scope
 from ..core.states import Layout
 from .path_settings import canonical
 from .sharing import SELECTION, Selection
-
-TABS = {
-    "Paths": "PathExplorer", "Layers": "LayerMap", "Weights": "ParameterExplorer", "Surface": "SurfaceExplorer",
-    "Monitor": "TrainingMonitor",
-}  # fmt: skip
+from .workbench_making import Given
 
 
 class WorkbenchSettings(widgets.VBox):
@@ -43,6 +39,7 @@ class WorkbenchSettings(widgets.VBox):
     evaluators: dict[str, Any]
     runs: dict[str, Any]
     _tensors: Layout
+    _given: Given
 
     @property
     def selection(self) -> Selection:
@@ -52,9 +49,7 @@ class WorkbenchSettings(widgets.VBox):
     @property
     def tabs(self) -> tuple[str, ...]:
         """The names that `tab` may have."""
-        import nnvis_widgets
-
-        return tuple(title for title, name in TABS.items() if name in nnvis_widgets.__all__)
+        return self._given.tabs
 
     @property
     def _first(self) -> Any:
