@@ -26,7 +26,7 @@ function background(node) {
 }
 function render({ model, el }) {
   // a click into the canvas beside this widget; dragging turns the picture
-  let stage = null, sizes = null, pressed = null, count = 0;
+  let stage = null, sizes = null, pressed = null, count = 0, again = 0;
   const press = (event) => { pressed = event.target.matches("canvas") ? [event.clientX, event.clientY] : null; };
   const release = (event) => {
     if (!pressed || !event.target.matches("canvas")) return;
@@ -40,7 +40,7 @@ function render({ model, el }) {
   };
   el.style.cssText = "position:absolute;width:0;height:0";
   const look = () => {
-    if (!el.isConnected) return;
+    if (!el.isConnected) { clearTimeout(again); again = setTimeout(look, 100); return; }  // a busy page attaches it later
     if (!stage) {
       stage = el.closest(".nnvis-solid") || el.parentElement;
       sizes = new ResizeObserver(() => {
@@ -65,7 +65,7 @@ function render({ model, el }) {
   const later = () => { look(); for (const wait of [200, 1000]) setTimeout(look, wait); };
   const watch = new MutationObserver(later);
   watch.observe(document.body, { attributes: true, attributeFilter: ["class", "style", "data-jp-theme-name"] });
-  return () => { cancelAnimationFrame(frame); watch.disconnect(); sizes?.disconnect();
+  return () => { cancelAnimationFrame(frame); clearTimeout(again); watch.disconnect(); sizes?.disconnect();
     stage?.removeEventListener("pointerdown", press, true);
     stage?.removeEventListener("pointerup", release, true); };
 }
