@@ -29,19 +29,15 @@ def as_code(workbench: Workbench) -> str:
     for run, explorer in named(workbench).items():
         source = f"run[{run!r}]" if many else "run"
         if workbench.tab == "Preliminary":
-            lines.append(f"nv.PreliminaryStudy(evaluator, train, data, run={source}).restore({explorer.snapshot()!r})")
+            lines.append(f"study = nv.PreliminaryStudy(evaluator, train, data, run={source})")
+            lines.append(f"study.restore({explorer.snapshot()!r})")
             continue
         # a monitor measures nothing
         given = [source] if workbench.tab == "Monitor" else ["evaluator", source]
         settings = [f"{name}={value!r}" for name, value in changed(explorer).items()]
         lines.append(f"nv.{type(explorer).__name__}({', '.join([*given, *settings])})")
-    lines += [
-        "",
-        "# or all of it",
-        f"workbench = nv.Workbench(evaluator, run{more})",
-        f"workbench.restore({workbench.snapshot()!r})",
-    ]
-    return "\n".join(lines)
+    made, restored = f"workbench = nv.Workbench(evaluator, run{more})", f"workbench.restore({workbench.snapshot()!r})"
+    return "\n".join([*lines, "", "# or all of it", made, restored])
 
 
 def recorded_picture(workbench: Workbench) -> bytes | None:
