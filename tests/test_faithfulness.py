@@ -157,6 +157,22 @@ class TestAgainstNaiveEvaluation:
         assert np.isnan(got.knots[LINEAR]).all()
         assert (np.diff(got.alphas[QUADRATIC, 3]) >= 0).all()
 
+    def test_clocks_of_the_users_are_read_as_they_stand(self, final, walked):
+        times = {"steps": 100 + 7 * np.asarray(walked.epochs), "learning rate": np.sqrt(walked.epochs)}
+        got = nv.measure_faithfulness(final, walked, clocks=["epochs"], times=times, origins=[], draws=20)
+        assert got.clocks == ["epochs", "steps", "learning rate"]
+        assert got.alphas[LINEAR, 2] == pytest.approx(np.sqrt(walked.epochs / 10)[got.checkpoints])
+        assert got.knots[QUADRATIC, 2] == pytest.approx(np.sqrt(walked.epochs[got.mid] / 10))
+        for space in ON_OUTPUTS:  # in a loop of equal epochs steps are the same clock
+            assert got.distances(space)[0][LINEAR, 1] == pytest.approx(got.distances(space)[0][LINEAR, 0])
+        point = nv.measure_path(final, nv.LinearPath(walked.initial, walked.final), got.alphas[LINEAR, 2]).loss
+        assert got.path_loss[LINEAR, 2] == pytest.approx(point, rel=1e-5)
+        for wrong in ([0, 1, 2], [0, 1, 2, 3, 2, 5, 6], [1.0] * 7, [0, 1, 2, 3, 4, 5, np.inf]):
+            with pytest.raises(ValueError, match="times: 'steps' has to say of each of the 7 checkpoints"):
+                nv.iter_faithfulness(final, walked, times={"steps": wrong})
+        with pytest.raises(ValueError, match="times: other names than 'epochs'"):
+            nv.iter_faithfulness(final, walked, times={"epochs": walked.epochs})
+
     @pytest.mark.parametrize("policy", ["final", "recalibrate"])
     def test_checkpoints_are_measured_under_the_policy_of_the_paths(self, model, data, walked, policy):
         evaluator = nv.Evaluator(model, data, device="cpu", batch_size=16, batchnorm=policy)

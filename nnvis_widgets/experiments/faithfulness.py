@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numbers
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,6 +40,7 @@ def iter_faithfulness(
     mid_at: float = 0.5,
     checkpoints: Sequence[int] | None = None,
     clocks: Sequence[str] = CLOCKS,
+    times: Mapping[str, Sequence[float]] | None = None,
     origins: Sequence[str] = ORIGINS,
     unrelated: State | None = None,
     samples: int | None = None,
@@ -55,6 +56,7 @@ def iter_faithfulness(
             f"run: the ends and the knots of two paths are no test of these, so at least five checkpoints are needed, and this run "
             f"holds {count}; record more of them, such as one an epoch"
         )
+    own = {name: _clock(name, stood, count) for name, stood in (times or {}).items()}
     for name, chosen, known in (("clocks", clocks, CLOCKS), ("origins", origins, ORIGINS)):
         if isinstance(chosen, str) or any(one not in known for one in chosen):
             raise ValueError(f"{name}: a list of some of {', '.join(map(repr, known))}; received {chosen!r}")
@@ -74,7 +76,7 @@ def iter_faithfulness(
         raise ValueError(f"checkpoints: at least one that is no knot; the mid knot is {middle}, received {checkpoints!r}")
     covered = evaluator.covered(samples)
     starts = dict.fromkeys(origins) | ({} if unrelated is None else {"unrelated": unrelated})
-    return _reports(evaluator, run, middle, float(mid_at), held, list(clocks), starts, samples, covered, draws, seed)
+    return _reports(evaluator, run, middle, float(mid_at), held, list(clocks), own, starts, samples, covered, draws, seed)
 
 
 def measure_faithfulness(
@@ -85,6 +87,7 @@ def measure_faithfulness(
     mid_at: float = 0.5,
     checkpoints: Sequence[int] | None = None,
     clocks: Sequence[str] = CLOCKS,
+    times: Mapping[str, Sequence[float]] | None = None,
     origins: Sequence[str] = ORIGINS,
     unrelated: State | None = None,
     samples: int | None = None,
@@ -114,6 +117,9 @@ def measure_faithfulness(
     clocks : sequence of {"epochs", "arc length", "progress", "free"}
         Share of the epochs; of the way between the recorded checkpoints; of the straight way from start to end, made ascending;
         the ascending places on each path that are nearest to the checkpoints in weight space.
+    times : dict of str to sequence of float, (T,), optional
+        Clocks of yours beside these: where each stood at every checkpoint of the run, such as the optimiser steps, or the learning
+        rate added up. Never descending; counted from the first to the last checkpoint.
     origins : sequence of {"unrelated", "noise", "zero"}
         Other starts from which straight lines to the trained weights are drawn: where the loss falls from these as it does from
         the true start, that it falls says little about the training. Empty: none.
@@ -144,17 +150,18 @@ def measure_faithfulness(
     """
     return answer(
         iter_faithfulness(
-            evaluator, run, mid=mid, mid_at=mid_at, checkpoints=checkpoints, clocks=clocks, origins=origins, unrelated=unrelated,
-            samples=samples, draws=draws, seed=seed,
+            evaluator, run, mid=mid, mid_at=mid_at, checkpoints=checkpoints, clocks=clocks, times=times, origins=origins,
+            unrelated=unrelated, samples=samples, draws=draws, seed=seed,
         )
     )  # fmt: skip
 
 
 def _reports(
     evaluator: Evaluator, run: RunLike, mid: int, mid_at: float, held: list[int] | None, clocks: list[str],
-    starts: dict[str, State | None], samples: int | None, covered: int, draws: int, seed: int,
+    own: dict[str, np.ndarray], starts: dict[str, State | None], samples: int | None, covered: int, draws: int, seed: int,
 ) -> Iterator[FaithfulnessReport]:  # fmt: skip
     count, layout = len(run), evaluator.layout
+    clocks = [*clocks, *own]
     scope = Scope.parse(None, layout)
     reading = travel(run, layout, scope)
     while True:
@@ -164,6 +171,7 @@ def _reports(
             travelled: Travel = finished.value
             break
         yield FaithfulnessReport.blank(list(PATHS), clocks, mid, 0.05 * share)
+    travelled.clocks.update(own)
     if not travelled.distance > 0:
         raise ValueError("run: its last weights are its first, bit for bit, so there is no path; take a run that has moved")
     by_way = 1 + int(np.argmin(np.abs(travelled.clocks["arc length"][1:-1] - 0.5)))
@@ -221,6 +229,19 @@ def _reports(
             report = replace(report, fraction=fraction)
         yield report
         last = time.monotonic()
+
+
+def _clock(name: str, stood: Any, count: int) -> np.ndarray:
+    """Return where a clock of the user's stood, from 0 to 1."""
+    values = np.asarray(stood, dtype=float)
+    if name in CLOCKS:
+        raise ValueError(f"times: other names than {', '.join(map(repr, CLOCKS))}, which are clocks already; received {name!r}")
+    if values.shape != (count,) or not np.isfinite(values).all() or (np.diff(values) < 0).any() or not values[-1] > values[0]:
+        raise ValueError(
+            f"times: {name!r} has to say of each of the {count} checkpoints where the clock stood, finite, never descending, and "
+            f"later at the end than at the start; received {np.array2string(values, threshold=8)} of shape {values.shape}"
+        )
+    return (values - values[0]) / (values[-1] - values[0])
 
 
 def _half(epochs: Any) -> int:

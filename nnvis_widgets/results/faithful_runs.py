@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ENOUGH = 5  # runs; from fewer, a spread over runs is hardly known
 JUDGED = ("log_loss", "kl", "weights")  # the spaces that words and figures speak of
-GIVEN = ("epochs", "arc length")  # clocks that do not place a checkpoint by where its own weights lie
+FITTED = ("progress", "free")  # clocks that place a checkpoint by where its own weights lie
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,10 @@ class FaithfulnessAgreement(Result):
         ----------
         space : str
         clocks : sequence of str, optional
-            Among which. Default: "epochs" and "arc length", where they were measured; "progress" and "free" find the place of a
-            checkpoint by its own weights, and are closest in weight space by construction.
+            Among which. Default: all but "progress" and "free", which find the place of a checkpoint by its own weights, and are
+            closest in weight space by construction.
         """
-        wanted = [clock for clock in GIVEN if clock in self.clocks] or self.clocks if clocks is None else clocks
+        wanted = [clock for clock in self.clocks if clock not in FITTED] or self.clocks if clocks is None else clocks
         columns = [self._index("clock", clock, self.clocks) for clock in wanted]
         values = self._of(space)[:, :, columns]
         flat = values.reshape(len(self.runs), -1)
