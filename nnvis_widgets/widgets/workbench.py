@@ -78,6 +78,7 @@ class Workbench(WorkbenchSettings):
         self._members: dict[tuple[str, str], Member] = {}
         self._waiting: dict[tuple[str, str], dict[str, Any]] = {}
         self._unrestored: list[Exception] = []
+        self._excuses: dict[tuple[str, str], widgets.HTML] = {}  # in place of explorers that cannot be made
         self._given = Given(self.evaluators, self.runs, recorder, train, data)
         self._given.check()
         self._source: Member | None = None
@@ -184,7 +185,11 @@ class Workbench(WorkbenchSettings):
         try:
             explorer = self._explorer(key)
         except Exception as error:  # a run that is too short for one explorer is long enough for another
-            return widgets.HTML(f'<span class="nnvis-error">{escape(str(error))}</span>').add_class("nnvis")
+            if key not in self._excuses:
+                self._excuses[key] = widgets.HTML().add_class("nnvis")
+            excuse = self._excuses[key]
+            excuse.value = f'<span class="nnvis-error">{escape(str(error))}</span>'
+            return excuse
         if len(self.runs) == 1:
             explorer.layout.flex, explorer.layout.min_width = "1 1 540px", "0"
             return explorer
