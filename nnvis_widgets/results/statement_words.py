@@ -128,8 +128,8 @@ def table(found: Statements) -> str:
 def _legend(found: Statements) -> str:
     return html.escape(
         f"Runs: {', '.join(found.runs)}. Numbers: the mean over the runs of a column, in brackets from where to where their 95 % "
-        f"intervals reach; n = {found.n}. A statement holds in a run where each interval lies on the claimed side of its bound, in part "
-        "where some do, not where none does and at least one lies on the other side; else it is undecided."
+        f"intervals reach; n = {found.n}. A statement holds in a run where each interval lies on the claimed side of its bound, in "
+        "part where some do, not where none does and at least one lies on the other side; else it is undecided."
     )
 
 
