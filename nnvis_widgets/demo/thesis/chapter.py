@@ -189,7 +189,8 @@ STATEMENTS = (
         NOTES,
         ("scan",),
         judging.bump_rule,
-        "It nearly follows from the curves being one function at two speeds. Asked of weights whose quadratic path turns round.",
+        "Asked of weights whose quadratic path turns round. It does so beyond the weight's end, and a bump needs a minimum before that "
+        "place: so one minimum means that the line still falls, but with a bump it may, too.",
     ),
     Statement(
         "small-changes",
