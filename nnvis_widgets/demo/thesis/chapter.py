@@ -189,8 +189,8 @@ STATEMENTS = (
         NOTES,
         ("scan",),
         judging.bump_rule,
-        "Asked of weights whose quadratic path turns round. It does so beyond the weight's end, and a bump needs a minimum before that "
-        "place: so one minimum means that the line still falls, but with a bump it may, too.",
+        "Asked of weights whose quadratic path turns round, beyond the end of their way. A bump needs a minimum before that place: "
+        "so one minimum means that the line still falls, but with a bump it may, too.",
     ),
     Statement(
         "small-changes",
