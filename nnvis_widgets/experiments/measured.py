@@ -70,10 +70,12 @@ class Measured:
         """Take what has been measured of `count` weights from number `begin` on."""
         tally, points = sweep.tallies["loss"], len(self._columns)
         own = slice(begin, begin + count)
+        before = self._curves[own].copy()
         self._curves[own, :points] = tally.mean.reshape(count, self._rows)[:, self._columns]
         self._errors[own, :points] = tally.diff_se.reshape(count, self._rows)[:, self._columns]
         there = (self._scan.distance[own] > 0) & np.isfinite(self._curves[own]).any(1)
-        for number in (np.flatnonzero(there) + begin).tolist():
+        fresh = ~np.equal(before, self._curves[own]).all(1)  # a tile holds some of the weights
+        for number in (np.flatnonzero(there & fresh) + begin).tolist():
             self._alone["u_star"][number], self._edge[number] = line_minimum(self._shares(number), self._curves[number])
         if sweep.fraction < 1.0 or sweep.n < self._n:
             return
