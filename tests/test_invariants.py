@@ -219,6 +219,9 @@ CALLS = {
     "measure_surface after another": surfaces,
     "inspect": inspections,
     "measure_parameters": lambda w: nv.measure_parameters(w.evaluator, w.run, "conv1.weight", count=3).relabelled(plateau=0.1),
+    "measure_pairwise_resets": lambda w: nv.measure_pairwise_resets(
+        w.evaluator, w.run, ["conv1", "fc2"], kind="rerandomise", draws=2
+    ),
     "measure_joint_reset": lambda w: nv.measure_joint_reset(w.evaluator, w.run, ["conv1", "fc2"], kind="rerandomise", draws=2),
     "constant": lambda w: w.evaluator.constant(),
     "surface_figure and animate_trajectory": film,

@@ -430,6 +430,55 @@ class TestJoint:
         assert got.draws == 2
 
 
+class TestPairs:
+    def test_each_pair_is_the_joint_reset_of_the_two(self, world):
+        got = nv.measure_pairwise_resets(world.evaluator, world.run)
+        assert got.layers == LAYERS
+        single = nv.measure_layers(world.evaluator, world.run)
+        np.testing.assert_allclose(np.diag(got.criticality), single.criticality, atol=1e-9)
+        right = world.right(world.states[3])
+        for a, b in got.pairs:
+            both = world.right(world.with_layer([LAYERS[a], LAYERS[b]], world.states[0]))
+            harm = (right - both).mean() / (right.mean() - got.chance)
+            assert got.criticality[a, b] == got.criticality[b, a] == pytest.approx(harm, abs=1e-6)
+            apart = single.criticality[[a, b]].sum()
+            assert got.interaction[a, b] == got.interaction[b, a] == pytest.approx(harm - apart, abs=1e-6)
+            assert got.interaction_low[a, b] < got.interaction[a, b] < got.interaction_high[a, b]
+        assert np.isnan(np.diag(got.interaction)).all()
+        assert len(got.to_pandas()) == len(got.pairs) == 6
+        assert abs(got.interaction[got.strongest]) == np.nanmax(np.abs(got.interaction))
+
+    def test_permuted_units_of_two_layers_undo_each_other(self, world):
+        final, order = world.states[3], torch.tensor([3, 4, 5, 0, 1, 2])
+        permuted = {**final, "fc1.weight": final["fc1.weight"][order], "fc1.bias": final["fc1.bias"][order]}
+        permuted["fc2.weight"] = final["fc2.weight"][:, order]
+        got = nv.measure_pairwise_resets(world.evaluator, nv.Run.from_states([permuted, final]), ["fc1", "fc2"])
+        assert got.criticality[0, 1] == 0.0
+        assert got.interaction[0, 1] == pytest.approx(-np.diag(got.criticality).sum())
+        assert got.established[0, 1]
+        assert "strongest interaction -" in repr(got)
+        axes = got.plot()
+        assert [text.get_text() for text in axes.texts if text.get_text().startswith("-")] == [f"{got.interaction[0, 1]:+.2f}"]
+
+    def test_draws_of_two_are_those_of_each(self, world):
+        how = {"kind": "rerandomise", "draws": 2}
+        got = nv.measure_pairwise_resets(world.evaluator, world.run, ["conv1", "fc1", "fc2"], **how)
+        joint = nv.measure_joint_reset(world.evaluator, world.run, ["fc1", "fc2"], **how)
+        assert got.criticality[1, 2] == pytest.approx(joint.criticality, abs=1e-9)
+        assert got.interaction[1, 2] == pytest.approx(joint.interaction, abs=1e-9)
+        assert got.draws == 2
+
+    def test_one_layer_has_no_pair_and_it_grows_batch_by_batch(self, world, tmp_path):
+        with pytest.raises(ValueError, match="layers: 2 to 16 of them"):
+            nv.measure_pairwise_resets(world.evaluator, world.run, ["fc1"])
+        parts = list(nv.iter_pairwise_resets(world.evaluator, world.run, ["fc1", "fc2"]))
+        assert parts[-1].fraction == 1.0
+        assert parts[0].n <= parts[-1].n
+        parts[-1].save(tmp_path / "pairs")
+        again = nv.load(tmp_path / "pairs")
+        np.testing.assert_array_equal(again.interaction, parts[-1].interaction)
+
+
 class TestHistory:
     def test_is_one_study_for_each_checkpoint(self, world):
         got = nv.measure_layer_history(world.evaluator, world.run)

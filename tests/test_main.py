@@ -254,12 +254,12 @@ def layers(*more: str, out: str = "out", source: str = "model_and_data") -> list
 
 class TestLayers:
     def test_both_kinds_and_the_map_with_tables_figures_and_a_summary(self, here, capsys):
-        assert main(layers("--draws", "2", "--joint", "first", "Last", "--formats", "csv", "png")) == 0
-        stems = {"layers-reinit", "layers-rerandomise", "layers-history", "layers-joint"}
+        assert main(layers("--draws", "2", "--joint", "first", "Last", "--pairs", "--formats", "csv", "png")) == 0
+        stems = {"layers-reinit", "layers-rerandomise", "layers-history", "layers-joint", "layers-pairs"}
         assert files() == {f"{stem}.{ending}" for stem in stems for ending in ("safetensors", "csv", "png")} | {"summary.csv"}
         assert capsys.readouterr() == ("", "")
         summary = table("summary.csv")
-        assert list(summary["study"]) == ["reinit", "rerandomise", "history", "joint"]
+        assert list(summary["study"]) == ["reinit", "rerandomise", "history", "joint", "pairs"]
         assert summary["not_moved"][0] == 1
         evaluator, run = nv.Evaluator(*importlib.import_module("subject").model_and_data(), device="cpu"), nv.Run.open("run")
         expected = nv.measure_layers(evaluator, run)
@@ -267,7 +267,9 @@ class TestLayers:
         assert list(written["layer"]) == ["first", "still", "Last"]
         np.testing.assert_array_equal(written["loss_rise"], expected.loss_rise)
         np.testing.assert_array_equal(nv.load("out/layers-reinit.safetensors").low, expected.low)
-        assert nv.load("out/layers-joint.safetensors").layers == ["first", "Last"]
+        joint, pairs = (nv.load(f"out/layers-{name}.safetensors") for name in ("joint", "pairs"))
+        assert joint.layers == ["first", "Last"]
+        assert (pairs.layers, pairs.n) == (["first", "still", "Last"], joint.n)
         assert len(table("layers-history.csv")) == 3 * len(run)
 
     def test_options_reach_the_measurement(self, here):
@@ -457,6 +459,7 @@ REFUSED = {
     "layers: at of no checkpoint": (layers("--kind", "history", "--at", "1", out="new"), ["--at", "--kind reinit"]),
     "layers: draws of no draw": (layers("--kind", "reinit", "--draws", "3", out="new"), ["--draws", "--kind rerandomise"]),
     "layers: unknown unit": (layers("--unit", "filter", out="new"), ["--unit", "'filter'", "block"]),
+    "layers: one of a pair": (layers("--pairs", "first", out="new"), ["--pairs", "2 to 16", "first"]),
     "layers: unknown joint": (layers("--joint", "frist", out="new"), ["--joint", "'first'"]),
     "layers: demo at": (["layers", "--demo", "digits", "--epochs", "2", "--at", "3", "--out", "new"], ["--at", "from 0 to 2", "3"]),
     "layers: demo joint": (["layers", "--demo", "digits", "--joint", "fc4", "--out", "new"], ["--joint", "'fc3'"]),

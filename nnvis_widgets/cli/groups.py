@@ -111,6 +111,7 @@ def layer_options(layers: argparse.ArgumentParser) -> None:
     group.add_argument("--draws", type=_whole(1), metavar="N", help="for rerandomise (default: 10)")
     group.add_argument("--draw-seed", type=_whole(0), metavar="N", help="of the draws (default: 0)")
     group.add_argument("--joint", nargs="+", default=[], metavar="NAME", help="also these layers together, put back at once")
+    group.add_argument("--pairs", nargs="*", metavar="NAME", help="also every two of these layers at once (default: of all)")
     group = layers.add_argument_group("how")
     evaluator_options(group)
 

@@ -15,8 +15,9 @@ from ..core.units import units_of
 from ..experiments.joint_reset import iter_joint_reset
 from ..experiments.layer_history import iter_layer_history
 from ..experiments.layers import iter_layers
+from ..experiments.pairwise_resets import iter_pairwise_resets
 from ..export import layer_figure, layer_history_figure
-from ..results import JointReset, LayerHistory, LayerStudy
+from ..results import JointReset, LayerHistory, LayerStudy, PairwiseReset
 from ..runs.run import Run
 from .groups import EPOCHS, LAYER_KINDS
 from .options import Refused
@@ -46,6 +47,7 @@ class Wanted:
     draws: int = 10
     seed: int = 0
     joint: tuple[str, ...] = ()
+    pairs: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Wanted:
@@ -57,7 +59,7 @@ class Wanted:
                 raise Refused(f"argument {name}: only with --kind {kind}; received --kind {' '.join(kinds)}")
         return cls(
             kinds, bool(options.kind), options.at or 0, options.unit, options.part, options.draws or 10, options.draw_seed or 0,
-            tuple(options.joint),
+            tuple(options.joint), None if options.pairs is None else tuple(options.pairs),
         )  # fmt: skip
 
     def generator(self, kind: str, evaluator: Evaluator, run: Run) -> Iterator[Any]:
@@ -67,18 +69,21 @@ class Wanted:
             return iter_layer_history(evaluator, run, **common)
         if kind == "joint":
             return iter_joint_reset(evaluator, run, list(self.joint), at=self.at, **common)
+        if kind == "pairs":
+            return iter_pairwise_resets(evaluator, run, list(self.pairs or ()) or None, at=self.at, **common)
         return iter_layers(evaluator, run, kind=kind, at=self.at, draws=self.draws, seed=self.seed, **common)
 
     def possible(self, evaluator: Evaluator, run: Run) -> list[str]:
         """Return what can be made of it; what was not asked for by name may be impossible, which is told."""
         made = []
-        for kind in [*self.kinds, *(["joint"] if self.joint else [])]:
+        for kind in [*self.kinds, *(["joint"] if self.joint else []), *(["pairs"] if self.pairs is not None else [])]:
             try:
                 self.generator(kind, evaluator, run).close()  # type: ignore[attr-defined]
             except ValueError as error:
                 about, _, rest = str(error).partition(": ")
                 if self.strict or kind != "rerandomise" or about != "kind":
-                    raise Refused(f"argument {ARGUMENTS.get(about, f'--{about}')}: {rest}") from error
+                    option = "--pairs" if (kind, about) == ("pairs", "layers") else ARGUMENTS.get(about, f"--{about}")
+                    raise Refused(f"argument {option}: {rest}") from error
                 print(f"no study of draws: {rest}", file=sys.stderr)
                 continue
             made.append(kind)
@@ -132,13 +137,20 @@ def studied(
             figure = Figure(figsize=(7.0, 2.2 + 0.35 * len(result.layers)), layout="constrained")
             result.plot(figure.add_subplot())
             output.figure(stem, figure)
+        elif isinstance(result, PairwiseReset):
+            from matplotlib.figure import Figure
+
+            side = 2.5 + 0.55 * len(result.layers)
+            figure = Figure(figsize=(side + 1.6, side), layout="constrained")
+            result.plot(figure.add_subplot())
+            output.figure(stem, figure)
         yield _summary(wanted, kind, result, seconds, f"{stem}.safetensors")
 
 
 def _check_demo(wanted: Wanted, blank: Evaluator, checkpoints: int) -> None:
     if not -checkpoints <= wanted.at < checkpoints:
         raise Refused(f"argument --at: a checkpoint from 0 to {checkpoints - 1}, or from the end; received {wanted.at}")
-    for name, layers in (("--part", None), ("--joint", list(wanted.joint) or None)):
+    for name, layers in (("--part", None), ("--joint", list(wanted.joint) or None), ("--pairs", list(wanted.pairs or ()) or None)):
         try:
             units_of(blank.model, blank.layout, wanted.unit, wanted.part, layers)
         except ValueError as error:
@@ -155,6 +167,9 @@ def _summary(wanted: Wanted, kind: str, result: Any, seconds: float, file: str) 
         row["order"] = " > ".join(name for _, name in sorted(zip(-result.criticality, result.layers, strict=True)))
     elif isinstance(result, JointReset):
         row |= {"criticality": result.criticality, "sum_of_singles": result.sum_of_singles, "order": " + ".join(result.layers)}
+    elif isinstance(result, PairwiseReset):
+        first, second = result.strongest
+        row |= {"interaction": result.interaction[first, second], "order": f"{result.layers[first]} + {result.layers[second]}"}
     about = result.provenance
     return row | {
         "n": result.n, "split": about["split"], "batchnorm": about["batchnorm"], "device": about["device"], "seconds": seconds,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import combinations
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from .shared import check_evaluator
 
 KEEP = 256 * 2**20  # bytes that the scores of single samples may take; without them, intervals are wider
 KINDS = ("reinit", "rerandomise")
+Together = bool | Literal["pairs"]
 _ODD = 1.5  # ratio of the lengths of drawn and of recorded initial weights from which they are hardly drawn alike
 _TELLING = 100  # weights, so that chance alone does not make such a ratio
 
@@ -132,9 +134,9 @@ def states_of(evaluator: Evaluator, run: RunLike, *indices: int) -> list[dict[st
 
 
 def put_back(
-    evaluator: Evaluator, run: RunLike, at: Any, unit: str, part: str, layers: Sequence[Any] | None, joint: bool = False
+    evaluator: Evaluator, run: RunLike, at: Any, unit: str, part: str, layers: Sequence[Any] | None, joint: Together = False
 ) -> Plan:
-    """Return the plan in which each layer goes back to a checkpoint; with `joint`, all of them together first."""
+    """Return the plan in which each layer goes back to a checkpoint; with `joint`, also all of them together, or each pair."""
     index = check_index(run, "at", at)
     scopes = _scopes(evaluator, unit, part, layers, joint)
     start, final = states_of(evaluator, run, index, len(run) - 1)
@@ -164,9 +166,9 @@ def drawn_anew(
     draws: int,
     seed: int,
     initializer: Initializer | None,
-    joint: bool = False,
+    joint: Together = False,
 ) -> Plan:
-    """Return the plan in which each layer gets fresh draws; with `joint`, all of them together first."""
+    """Return the plan in which each layer gets fresh draws; with `joint`, also all of them together, or each pair."""
     scopes = _scopes(evaluator, unit, part, layers, joint)
     redraw = Redraw(evaluator.model, evaluator.layout, initializer, seed)
     problems = {scope.name: why for scope in scopes if (why := redraw.problem(scope.tensors))}
@@ -183,8 +185,11 @@ def drawn_anew(
     return Plan(**{**vars(plan), "problems": problems, "notes": notes})
 
 
-def _scopes(evaluator: Evaluator, unit: str, part: str, layers: Sequence[Any] | None, joint: bool) -> list[Scope]:
+def _scopes(evaluator: Evaluator, unit: str, part: str, layers: Sequence[Any] | None, joint: Together) -> list[Scope]:
+    """Return the scopes of layers: with `joint` the union of all before them, or the union of each pair after them."""
     scopes = units_of(evaluator.model, evaluator.layout, unit, part, layers)
+    if joint == "pairs":
+        return [*scopes, *(_union(list(pair), evaluator) for pair in combinations(scopes, 2))]
     return [_union(scopes, evaluator), *scopes] if joint else scopes
 
 

@@ -14,6 +14,7 @@ from .inspection import Inspection
 from .joint import JointReset, LayerAgreement
 from .layers import LayerStudy
 from .movement import MovementTable
+from .pairwise import PairwiseReset
 from .parameters import ParameterScan
 from .path import COLOURS, LINES, PathResult
 from .sample_size import SamplesNeeded, TestSizeStudy
@@ -31,6 +32,7 @@ __all__ = [
     "FaithfulnessReport",
     "Inspection",
     "JointReset",
+    "PairwiseReset",
     "LayerAgreement",
     "LayerHistory",
     "LayerStudy",

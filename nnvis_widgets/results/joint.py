@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
 
+SERIES = ("#0072B2", "#CC79A7", "#009E73", "#666666", "#56B4E9", "#000000")  # of runs, on top of the colours of labels
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class JointReset(Result):
@@ -168,15 +170,31 @@ class LayerAgreement(Result):
         return pandas.DataFrame(rows, columns=["run", "layer", "label", "criticality"])
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the criticality of each layer, one dot a run, with the runs' labels as markers; returns the axes."""
+        """Draw the criticality of each layer: a thin line a run, and on it the run's label of each layer; returns the axes."""
         axes = new_axes(ax)
-        for words, values in zip(self.labels, self.criticality, strict=True):
-            axes.plot(values, np.arange(len(self.layers)), color="0.8", linewidth=1, zorder=1)
+        rows, count = np.arange(len(self.layers)), len(self.runs)
+        for number, (run, words, values) in enumerate(zip(self.runs, self.labels, self.criticality, strict=True)):
+            at = rows + 0.36 * ((number + 0.5) / count - 0.5)  # apart, so that runs that agree are all seen
+            colour, dashes = SERIES[number % len(SERIES)], ("-", "--", ":", "-.")[number % 4]
+            axes.plot(values, at, dashes, color=colour, linewidth=1.2, zorder=1, label=run)
             for row, (word, value) in enumerate(zip(words, values, strict=True)):
-                axes.plot([value], [row], MARKERS[word], color=COLOURS[word], markeredgecolor="0.2", markersize=7, zorder=2)
+                axes.plot([value], [at[row]], MARKERS[word], color=COLOURS[word], markeredgecolor="0.2", markersize=7, zorder=2)
+        for row in rows[:-1]:
+            axes.axhline(row + 0.5, color="0.9", linewidth=0.8, zorder=0)
         axes.axvline(0, color="0.5", linewidth=0.8)
-        axes.set_yticks(np.arange(len(self.layers)), self.layers)
+        axes.set_yticks(rows, self.layers)
         axes.invert_yaxis()
         axes.set_xlabel("criticality (0: no harm, 1: chance)")
-        axes.set_title(f"{len(self.runs)} runs, Kendall tau {self.mean_tau:.2f} on average", fontsize="small")
+        runs = axes.legend(title="run", fontsize="small", title_fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0))
+        axes.add_artist(runs)
+        seen = dict.fromkeys(word for words in self.labels for word in words)
+        marks = [axes.plot([], [], MARKERS[word], color=COLOURS[word], markeredgecolor="0.2", label=word)[0] for word in seen]
+        axes.legend(
+            handles=marks, title="label", fontsize="small", title_fontsize="small", loc="lower left", bbox_to_anchor=(1.01, 0.0)
+        )
+        axes.set_title(
+            f"{count} runs; Kendall's tau of their orders: {self.mean_tau:.2f} on average, {self.min_tau:.2f} at least; "
+            f"{sum(self.unanimous)} of {len(self.layers)} layers have one label",
+            fontsize="small",
+        )
         return axes
