@@ -718,10 +718,13 @@ class TestFaithfulness:
         explorer.compute()
         assert list(explorer.results) == ["linear", "quadratic", "training", "faithfulness"]
         clocks = ["epochs", "arc length"]
-        expected = nv.measure_faithfulness(nv.Evaluator(model, data), run, mid=1, clocks=clocks, origins=[])
+        expected = nv.measure_faithfulness(nv.Evaluator(model, data), run, mid=1, clocks=clocks, origins=["unrelated", "noise"])
         assert explorer.results["faithfulness"].to_pandas().equals(expected.to_pandas())
         assert expected.sentence in html.unescape(card.text.value)
-        assert card.text.value.count("<tr>") == 11
+        assert card.text.value.count("<tr>") == 11 + 4
+        shown = explorer.results["faithfulness"].controls_to_pandas()
+        assert shown.equals(expected.controls_to_pandas())
+        assert f"<td>noise</td><td>{shown.loss_at_origin[2]:.3f}</td>" in card.text.value
         assert card.toggle.value
         explorer.save_result(tmp_path / "r.safetensors")
         shown = nv.PathExplorer.from_result(nv.load(tmp_path / "r.safetensors"))

@@ -41,6 +41,7 @@ _STYLE = """
 .nnvis .nnvis-table :is(th, td) { border-bottom: 1px solid var(--jp-border-color2); }
 .nnvis .nnvis-table td span { color: var(--jp-content-font-color2); }
 .nnvis .nnvis-faith-text td { white-space: normal; }
+.nnvis .nnvis-faith-text td:nth-child(2) { white-space: nowrap; }
 .nnvis .nnvis-faith-text td span { display: inline-block; white-space: nowrap; }
 .nnvis .nnvis-range .widget-readout { min-width: 96px; }
 .nnvis select { font-family: var(--jp-code-font-family, monospace); font-size: 12px; }

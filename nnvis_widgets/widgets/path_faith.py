@@ -23,6 +23,10 @@ _NOTE = (
     "Mean distances from the training, with 95 % intervals of the samples. arc length: timed by the way travelled; speed-only: the "
     "quadratic path's timing on the straight line; by distance: with its mid checkpoint at half of the way."
 )
+_ORIGINS = (
+    "Controls: where the loss falls as well from weights that this training did not start from, that it falls says little about "
+    "the training. initial: the true start; unrelated: its weights in another order; noise: normal, as large."
+)
 _SPACES = {"log_loss": "log loss", "kl": "predictions (KL)", "weights": "weights"}
 
 
@@ -63,7 +67,8 @@ def _words(report: FaithfulnessReport) -> str:
     soon = "" if report.fraction == 1.0 else f"So far ({report.fraction:.0%}): "
     where = ", ".join(f"{epoch:g}" for epoch in report.epochs)
     notes = f"{_NOTE}<br>held out: epochs {where}; &rho; = {report.rho:.2f}, &eta; = {report.eta:.2f}; seeds: {report.seeds}"
-    return f"{html.escape(soon + report.sentence)}<details><summary>the numbers</summary>{_table(report)}{notes}</details>"
+    numbers = f"{_table(report)}{notes}{_origins(report)}"
+    return f"{html.escape(soon + report.sentence)}<details><summary>the numbers</summary>{numbers}</details>"
 
 
 def _table(report: FaithfulnessReport) -> str:
@@ -75,6 +80,18 @@ def _table(report: FaithfulnessReport) -> str:
             cells = [_cell(*(part[p, c] for part in values[space])) for space in _SPACES]
             rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in (html.escape(path), clock, *cells)) + "</tr>")
     return f'<table class="nnvis-table"><tr>{head}</tr>{"".join(rows)}</table>'
+
+
+def _origins(report: FaithfulnessReport) -> str:
+    """Return how the loss goes on straight lines from other weights to the trained ones."""
+    if not report.origins:
+        return ""
+    rows = [
+        f"<tr><td>{html.escape(name)}</td><td>{start:.3f}</td><td>{_cell(*rise)}</td></tr>"
+        for name, start, rise in zip(report.origins, report.control_loss[:, 0], np.transpose(report.rises()), strict=True)
+    ]
+    head = "<tr><th>straight line from</th><th>loss there</th><th>largest rise on the way</th></tr>"
+    return f'<br>{_ORIGINS}<table class="nnvis-table">{head}{"".join(rows)}</table>'
 
 
 def _cell(value: float, low: float, high: float) -> str:

@@ -22,6 +22,8 @@ from ..experiments.training import iter_training
 from ..jobs import Step
 from ..results import PathResult, Result
 
+ORIGINS = ("unrelated", "noise")  # from which the loss may fall as it does from the start: then that it falls says little
+
 
 class PathStudy:
     """A run, evaluators of one model, and the paths between chosen checkpoints.
@@ -118,7 +120,7 @@ class PathStudy:
         evaluator = self.evaluators[split]
 
         def report(names: Sequence[str]) -> Iterator[Mapping[str, Result]]:
-            for result in iter_faithfulness(evaluator, self.run, mid=mid, mid_at=mid_at, clocks=clocks, origins=()):
+            for result in iter_faithfulness(evaluator, self.run, mid=mid, mid_at=mid_at, clocks=clocks, origins=ORIGINS):
                 yield {"faithfulness": replace(result, provenance={**result.provenance, "split": split})}
 
         return Step({"faithfulness": (split, "faithfulness", evaluator.policy(), mid, mid_at, tuple(clocks))}, report)

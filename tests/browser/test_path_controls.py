@@ -193,7 +193,8 @@ class TestFaithfulness:
         explorer.until(lambda: explorer.text("faith-text").startswith(report.sentence), "the sentence of the library")
         explorer.part("faith-text").locator("summary").click()
         rows = explorer.part("faith-text").locator("tr").all_inner_texts()
-        assert len(rows) == 11
+        assert len(rows) == 11 + 4  # and straight lines from the start, and from weights that it did not start from
+        assert [row.split("\t")[0] for row in rows[11:]] == ["straight line from", "initial", "unrelated", "noise"]
         value = report.distances("kl")[0][report.paths.index("speed-only"), 0]
         assert f"{value:.3f}" in next(row for row in rows if row.startswith("speed-only\tepochs"))
         explorer.press("level", "Layer")
