@@ -191,6 +191,31 @@ def test_what_a_browser_reports_counts_once_it_shows_what_it_was_told(explorer):
     assert explorer.what_if == 0.6
 
 
+def test_conventions_label_anew_and_measure_nothing(explorer, tmp_path):
+    explorer.compute()
+    before, started = explorer.scan, explorer._worker.started
+    for name, slider, shown in zip(("plateau_length", "plateau", "noise"), explorer.controls.rules, (0.2, 15.0, 20.0), strict=True):
+        slider.value = shown
+        assert getattr(explorer, name) == pytest.approx(shown * (0.01 if name == "plateau" else 1))
+    expected = before.relabelled(plateau_length=0.2, plateau=0.15, noise=20.0)
+    assert explorer.scan.pattern == expected.pattern
+    np.testing.assert_array_equal(explorer.scan.confidence, expected.confidence)
+    assert explorer.scan.rules["plateau"] == 0.15
+    assert "within 15% for 0.2 of alpha" in explorer.state_line.value
+    assert explorer._worker.started == started
+    explorer.save_result(tmp_path / "ruled")
+    shown = nv.ParameterExplorer.from_result(nv.load(tmp_path / "ruled"))
+    assert (shown.plateau_length, shown.scan.pattern) == (0.2, expected.pattern)
+    np.testing.assert_array_equal(shown.scan.votes, expected.votes)
+    shown.close()
+    explorer.plateau_length, explorer.plateau, explorer.noise = 0.4, 0.05, 6.0
+    assert explorer.scan.pattern == before.pattern
+    assert explorer.controls.rules[1].value == pytest.approx(5.0)
+    with pytest.raises(ValueError, match="plateau"):
+        explorer.plateau = -1.0
+    assert explorer.plateau == 0.05
+
+
 def test_one_weight_is_drawn_over_alpha_or_over_its_line(explorer):
     explorer.compute()
     assert explorer._place.children == (explorer.detail,)

@@ -10,6 +10,7 @@ from nnvis_widgets.views.multiples import COLUMNS, MultiplesView, grouped, pagin
 from nnvis_widgets.views.pattern_looks import LOOKS, ORDER
 from nnvis_widgets.views.phase import PhaseView
 from nnvis_widgets.views.phase_map import regions
+from nnvis_widgets.views.plot import in_browser
 from nnvis_widgets.views.weight_detail import WeightDetail
 from nnvis_widgets.views.weight_line import WeightLine
 from nnvis_widgets.widgets.parameter_preview import Lines
@@ -269,7 +270,7 @@ class TestLine:
         view = WeightLine()
         view.show(detail_of(scan, 0, None, False))
         for place in view._values.tick_values:
-            assert float(view._values.tick_labels[f"{place:.9g}"]) == pytest.approx(0.2 - 0.3 * place, abs=1e-6)
+            assert float(view._values.tick_labels[in_browser(place)]) == pytest.approx(0.2 - 0.3 * place, abs=1e-6)
         assert len(view._values.tick_values) >= 4
         assert not view.spreads[0].visible
         view.show(detail_of(scan, 1, None, False))

@@ -44,8 +44,8 @@ class Plot:
         start, span = epochs[0], epochs[1] - epochs[0]
         rounds = round_numbers(*(start + span * alpha for alpha in alpha_range), 8)
         places = ((rounds - start) / span).round(9) + 0.0  # no negative zero
-        # bqplot looks labels up by what the browser makes of the number: 1, not 1.0; and it takes them in only before the values
-        labels = {f"{place:.9g}": f"{epoch:g}" for place, epoch in zip(places, rounds, strict=True)}
+        # bqplot takes labels in only before the values
+        labels = {in_browser(place): f"{epoch:g}" for place, epoch in zip(places, rounds, strict=True)}
         if labels != self.epoch_axis.tick_labels:
             self.epoch_axis.tick_labels = labels
             self.epoch_axis.tick_values = places
@@ -112,6 +112,17 @@ class Plot:
         )
         plot.figure.add_class(f"nnvis-{name}")
         return plot
+
+
+def in_browser(number: float) -> str:
+    """Return what a browser makes of a number with up to nine decimals: bqplot looks the labels of ticks up by that.
+
+    Examples
+    --------
+    >>> in_browser(1.0), in_browser(-1.363636364), in_browser(0.05)
+    ('1', '-1.363636364', '0.05')
+    """
+    return f"{number + 0.0:.9f}".rstrip("0").rstrip(".")
 
 
 def round_numbers(low: float, high: float, most: int) -> np.ndarray:

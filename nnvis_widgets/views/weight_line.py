@@ -12,7 +12,7 @@ import bqplot as bq
 import ipywidgets as widgets
 import numpy as np
 
-from .plot import NOTHING, assign, round_numbers
+from .plot import NOTHING, assign, in_browser, round_numbers
 from .theme import CROSSING, FAINT, INK, KIND_COLOURS, KIND_DASHES, PIN
 from .weight_detail import Detail, fit, readable
 
@@ -124,13 +124,12 @@ class WeightLine(widgets.VBox):
         if not self._values.visible:
             return
         rounds = round_numbers(*sorted((ends[0] + low * way, ends[0] + high * way)), 6)
-        places = np.sort(((rounds - ends[0]) / way).round(9) + 0.0)
-        # bqplot looks labels up by what the browser makes of the number
+        places = ((rounds - ends[0]) / way).round(9) + 0.0
         digits = max(0, -int(np.floor(np.log10(np.diff(rounds).min())))) if len(rounds) > 1 else 3
-        labels = {f"{place:.9g}": f"{ends[0] + place * way + 0.0:.{digits}f}" for place in places}
+        labels = {in_browser(place): f"{value:.{digits}f}" for place, value in zip(places, rounds, strict=True)}
         if labels != self._values.tick_labels:
             self._values.tick_labels = labels
-            self._values.tick_values = places
+            self._values.tick_values = np.sort(places)
 
     def _draw_way(self, detail: Detail) -> None:
         for kind in _KINDS:

@@ -14,7 +14,7 @@ from ..core.scope import Scope, movable_layers
 from ..results.patterns import PATTERNS
 from ..views.multiples import Page
 from ..views.pattern_looks import LOOKS
-from .parameter_sliders import RhoSlider, WideRange
+from .parameter_sliders import RhoSlider, RuleSlider, WideRange
 from .parts import Files, button, check, dropdown, listed, settings_panel, title, toggle, wide
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class ParameterControls:
         self.cursor_row, self.list_row = self._cursor(), self._list()
         if explorer.study is not None:
             self.files = Files(explorer, "nnvis_parameters", explorer.open_result)
-            self.panel = settings_panel(self._what(), self._measure(), [*self._display(), self.files])
+            self.panel = settings_panel(self._what(), self._measure(), [*self._labels(), *self._display(), self.files])
 
     # ---- which weights
 
@@ -146,6 +146,15 @@ class ParameterControls:
         box.layout.flex = "1 1 0"
         traitlets.link((self._explorer, trait), (box, "value"))
         return box
+
+    def _labels(self) -> list[widgets.Widget]:
+        explorer = self._explorer
+        self.rules = [
+            RuleSlider(explorer, "plateau_length", "flat for, alpha", 0.1, 0.9, 0.05),
+            RuleSlider(explorer, "plateau", "flat within, %", 1.0, 20.0, 0.5, 0.01),
+            RuleSlider(explorer, "noise", "noise floor, \u00d7", 1.0, 24.0, 0.5),
+        ]
+        return [title("Labels"), *self.rules]
 
     def _display(self) -> list[widgets.Widget]:
         explorer = self._explorer

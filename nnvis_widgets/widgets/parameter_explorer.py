@@ -74,6 +74,9 @@ class ParameterExplorer(ParameterHands):
     band : bool
     over : {"alpha", "u"}
         The weight that is shown large: its curves over alpha, or the one function behind them over u, its share of the way.
+    plateau_length, plateau, noise : float
+        Conventions of the labels: how long a flat region is, within which share of the range, and how many times the rounding
+        noise is a difference. They label anew, and measure nothing.
     """
 
     def __init__(
@@ -105,6 +108,9 @@ class ParameterExplorer(ParameterHands):
         self._lines: Lines | None = None
         self._columns = COLUMNS
         self._preview: ParameterScan | None = None
+        self._ruled: tuple[ParameterScan, dict[str, float], ParameterScan] | None = (
+            None  # a scan, other conventions, and its labels
+        )
         self._measured: tuple[Any, ParameterScan] | None = None  # the last whole scan and its choice
         self.phase = PhaseView(self._picked, self._dragged)
         self.detail, self.line = WeightDetail(), WeightLine()
@@ -230,6 +236,8 @@ class ParameterExplorer(ParameterHands):
         for part in self._pictures:
             part.remove_class("nnvis-stale")
         result = self.results.get("scan")
+        if isinstance(result, ParameterScan):
+            result = self.results["scan"] = self._by_rules(result)
         if self._preview is None and isinstance(result, ParameterScan) and (self._lines is None or self._lines.scan is not result):
             self._lines = Lines(result)
             if self.study is not None and result.fraction == 1.0:
@@ -243,6 +251,15 @@ class ParameterExplorer(ParameterHands):
             self.phase.show(scan, shown)
         self._draw_selected()
         self.table.value = table(self)
+
+    def _by_rules(self, scan: ParameterScan) -> ParameterScan:
+        """Return a scan with the labels that the present conventions give it."""
+        rules = self.rules
+        if not len(scan) or {name: scan.rules[name] for name in rules} == rules:
+            return scan
+        if self._ruled is None or self._ruled[0] is not scan or self._ruled[1] != rules:
+            self._ruled = scan, rules, scan.relabelled(**rules)
+        return self._ruled[2]
 
     def _draw_pages(self) -> None:
         scan, pages = self.scan, self.pages
@@ -287,6 +304,9 @@ class ParameterExplorer(ParameterHands):
             raise TypeError(f"result: a ParameterScan, or what save_result wrote; received {type(result).__name__}")
         self.cancel()
         self._preview = None
+        self.results = {}
+        for name in self.rules:  # its own conventions
+            setattr(self, name, results["scan"].rules[name])
         self.results = dict(results)
         self._lines = Lines(results["scan"])
         self._draw()

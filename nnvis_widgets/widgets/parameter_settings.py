@@ -11,11 +11,12 @@ import numpy as np
 import traitlets
 
 from ..core.scope import Scope
-from ..results.patterns import PATTERNS, WINDOW
+from ..results.patterns import PATTERNS, WINDOW, PatternRules
 from .base import Explorer
 from .parameter_study import Choice, ParameterStudy
 from .path_settings import canonical
 
+RULES = ("plateau_length", "plateau", "noise")  # the conventions of the labels that one tries out
 SORTS = ("distance", "effect", "confidence")
 
 
@@ -40,9 +41,12 @@ class ParameterSettings(Explorer):
     shared_scale = traitlets.Bool(False)
     band = traitlets.Bool(True)
     over = traitlets.Enum(["alpha", "u"], "alpha")
+    plateau_length = traitlets.Float(PatternRules().plateau_length)
+    plateau = traitlets.Float(PatternRules().plateau)
+    noise = traitlets.Float(PatternRules().noise)
 
     RECOMPUTE: ClassVar = ("scope", "choose", "weights", "count", "seed", "mid", "alpha_range", "points", "split", "samples")
-    RESTYLE: ClassVar = ("selected", "what_if", "sort", "only", "page", "shared_scale", "band", "over")
+    RESTYLE: ClassVar = ("selected", "what_if", "sort", "only", "page", "shared_scale", "band", "over", *RULES)
 
     study: ParameterStudy | None
 
@@ -57,7 +61,18 @@ class ParameterSettings(Explorer):
     def _forget_what_if(self, _change: Any) -> None:
         self.what_if = None
 
+    @property
+    def rules(self) -> dict[str, float]:
+        """The conventions of the labels."""
+        return {name: getattr(self, name) for name in RULES}
+
     # ---- settings at the border
+
+    @traitlets.validate(*RULES)
+    def _valid_rule(self, proposal: Any) -> float:
+        value, name = proposal.value, proposal.trait.name
+        PatternRules.of(None, **{name: value})
+        return round(float(value), 9)
 
     @traitlets.validate("scope")
     def _valid_scope(self, proposal: Any) -> Any:

@@ -71,6 +71,32 @@ class RhoSlider(widgets.FloatSlider):
             self._explorer.what_if = float(change.new)
 
 
+class RuleSlider(widgets.FloatSlider):
+    """A hand on a convention of the labels, in units of its own."""
+
+    def __init__(self, explorer: ParameterExplorer, rule: str, words: str, low: float, high: float, step: float, unit: float = 1.0):
+        super().__init__(
+            min=low, max=high, step=step, description=words, continuous_update=False, readout_format=".3g",
+            layout=widgets.Layout(width="auto", min_width="0"), style={"description_width": "96px"},
+        )  # fmt: skip
+        self.add_class(f"nnvis-{rule}")
+        self._explorer, self._rule, self._unit = explorer, rule, unit
+        explorer.observe(lambda _change: self._follow(), rule)
+        self._follow()
+        self.observe(self._moved, "value")
+
+    def _follow(self) -> None:
+        value = getattr(self._explorer, self._rule) / self._unit
+        with self.hold_trait_notifications():
+            self.min, self.max = min(self.min, value), max(self.max, value)
+            if abs(self.value - value) > 1e-9:
+                self.value = value
+
+    def _moved(self, change: Any) -> None:
+        if abs(change.new * self._unit - getattr(self._explorer, self._rule)) > 1e-9:
+            setattr(self._explorer, self._rule, change.new * self._unit)
+
+
 class WideRange(RangeSlider):
     """A range of alpha that always holds 0 and 1: patterns are told from there."""
 

@@ -39,6 +39,9 @@ _DOTS = """root => { const figure = root.querySelector('.nnvis-phase');
   return { axis, dots, words } }"""
 
 
+_MIDDLE = "e => { const at = e.getBoundingClientRect(); return at.x + at.width / 2 }"
+
+
 class Weights(Explorer):
     """A parameter explorer on a page."""
 
@@ -306,9 +309,31 @@ def test_one_weight_is_drawn_over_its_line(weights, scan):
     places = np.concatenate([scan.alphas, scan.u[row]])
     for drawn, true in zip(found.T, (places, losses), strict=True):
         np.testing.assert_allclose(shape(np.sort(drawn)), shape(np.sort(true)), atol=0.02)
+    values = weights.part("way").locator("g.axis").first.locator(".tick").all()
+    texts = [float(tick.text_content().replace("\N{MINUS SIGN}", "-")) for tick in values]
+    line = np.polyfit(texts, [tick.locator("line").evaluate(_MIDDLE) for tick in values], 1)
+    ends = np.polyval(line, [scan.start[row], scan.final[row]])
+    ticks = weights.part("line").locator("g.axis").first.locator(".tick").all()
+    shares = {tick.text_content(): tick.locator("line").evaluate(_MIDDLE) for tick in ticks}
+    np.testing.assert_allclose(ends, [shares["0"], shares["1"]], atol=2)
     plots.press("u")
     weights.part("u").wait_for()
     assert weights.pressed("over") == "over alpha"
+
+
+def test_conventions_label_anew(weights, scan):
+    weights.slide("plateau_length", *["ArrowLeft"] * 4)
+    weights.slide("plateau", *["ArrowRight"] * 10)
+    weights.slide("noise", *["ArrowRight"] * 4)
+    again = scan.relabelled(plateau_length=0.2, plateau=0.1, noise=8.0)
+    assert again.counts() != scan.counts()
+    weights.measured("noise floor 8 × rounding", "flat: within 10% for 0.2 of alpha")
+    expected = sorted(count for count in again.counts().values() if count)
+    weights.until(lambda: sorted(list(weights.counts().values())[1:]) == expected, "counts by other conventions")
+    weights.slide("plateau_length", *["ArrowRight"] * 4)
+    weights.slide("plateau", *["ArrowLeft"] * 10)
+    weights.slide("noise", *["ArrowLeft"] * 4)
+    weights.measured("noise floor 6 × rounding", "flat: within 5% for 0.4 of alpha")
 
 
 def test_pictures_are_filtered_sorted_turned_scaled_and_opened(weights, scan):
