@@ -228,6 +228,19 @@ class TestDetail:
         view.show(None)
         assert not any(mark.visible for figure in view.figures.values() for mark in figure.marks)
 
+    def test_an_alpha_is_marked_in_both_figures_and_chosen_by_a_click(self, scan):
+        chosen = []
+        view = WeightDetail(chosen.append)
+        view.show(detail_of(scan, 1, None, True))
+        assert not any(cursor.visible for cursor in view.cursors)
+        view.move_cursor(0.25)
+        assert [cursor.x.tolist() for cursor in view.cursors if cursor.visible] == [[0.25, 0.25]] * 2
+        for figure in view.figures.values():
+            figure.interaction._handle_custom_msg({"event": "click", "domain": {"x": -0.4, "y": 0.1}}, [])
+        assert chosen == [-0.4, -0.4]
+        view.move_cursor(None)
+        assert not any(cursor.visible for cursor in view.cursors)
+
     def test_another_mid_is_drawn_over_what_was_measured(self, scan):
         view = WeightDetail()
         imagined = Lines(scan).what_if(1, 0.7)

@@ -5,6 +5,7 @@ import io
 import json
 
 import ipywidgets
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -79,7 +80,14 @@ def test_layers_and_weights_follow_and_lead(bench):
     tensor, index = weights.scan.index[0]
     weights.selected = (tensor, tuple(index))
     assert bench.scope == (tensor, tuple(index))
+    bench.alpha = 0.25
+    assert weights.detail.cursors[0].x.tolist() == [0.25, 0.25]
+    line = weights.scan.linear[weights.row]
+    assert f"at &alpha; = 0.25: linear {np.interp(0.25, weights.scan.alphas, line):.5g}" in weights.readout.value
+    weights._go_along(-0.204)  # a click on the curves
+    assert bench.alpha == -0.2
     bench.tab = "Paths"
+    assert paths.alpha == -0.2
     assert paths.scope == (tensor, tuple(index))
     assert paths.level == "parameter"
     bench.tab = "Layers"

@@ -5,15 +5,17 @@ May import: results, bqplot, ipywidgets, numpy, plot, theme. Marks are made once
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import bqplot as bq
 import ipywidgets as widgets
 import numpy as np
+from bqplot_image_gl.interacts import MouseInteraction
 
 from .plot import NOTHING, assign
-from .theme import CROSSING, INK, KIND_COLOURS, KIND_DASHES, PIN
+from .theme import CROSSING, FAINT, INK, KIND_COLOURS, KIND_DASHES, PIN
 
 _KINDS = ("linear", "quadratic")
 
@@ -61,6 +63,11 @@ class Detail:
 class WeightDetail(widgets.VBox):
     """Two figures over the same alpha: loss, and u.
 
+    Parameters
+    ----------
+    on_alpha : callable, optional
+        ``on_alpha(alpha)``: a place of a figure is clicked.
+
     Attributes
     ----------
     figures : dict of str to bqplot.Figure
@@ -69,7 +76,7 @@ class WeightDetail(widgets.VBox):
     before : dict of str to bqplot.Lines
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_alpha: Callable[[float], None] = lambda _alpha: None) -> None:
         x, self._loss, self._u, unit = (bq.LinearScale(min=0.0, max=1.0) for _ in range(4))
         self._x = x
         upper, lower, across = {"x": x, "y": self._loss}, {"x": x, "y": self._u}, {"x": x, "y": unit}
@@ -93,6 +100,7 @@ class WeightDetail(widgets.VBox):
         self.turn = bq.Scatter(x=NOTHING, y=NOTHING, scales=lower, visible=False, colors=[INK], default_size=60, fill=False,
                                stroke_width=1.8, marker="circle")  # fmt: skip
         outside = {"fill": "bottom", "fill_colors": ["#888888"], "fill_opacities": [0.11], "opacities": [0]}
+        self.cursors = [line(across, colors=[FAINT], stroke_width=1.2) for _ in range(2)]
         self._outside = [[line(across, **outside) for _ in range(2)] for _ in range(2)]
 
         def figure(name: str, marks: list[bq.Mark], y: bq.Scale, label: str, height: str, bottom: str | None) -> bq.Figure:
@@ -106,10 +114,13 @@ class WeightDetail(widgets.VBox):
                 fig_margin={"top": 8, "bottom": 44 if bottom else 22, "left": 70, "right": 12},
                 layout=widgets.Layout(width="100%", height=height, min_width="300px"),
             )  # fmt: skip
+            mouse = MouseInteraction(x_scale=x, y_scale=y, events=["click"], cursor="crosshair")
+            mouse.on_msg(lambda _w, content, _b: on_alpha(content["domain"]["x"]) if content.get("event") == "click" else None)
+            made.interaction = mouse
             return made.add_class(f"nnvis-{name}")
 
-        loss = [*self._outside[0], self.floor, *self.bands.values(), self.before["loss"], *self.lines.values()]
-        share = [*self._outside[1], self.minimum, self.before["u"], *self.shares.values(), self.turn]
+        loss = [*self._outside[0], self.floor, *self.bands.values(), self.before["loss"], *self.lines.values(), self.cursors[0]]
+        share = [*self._outside[1], self.minimum, self.before["u"], *self.shares.values(), self.turn, self.cursors[1]]
         self.figures = {
             "loss": figure("loss", loss, self._loss, "loss", "250px", None),
             "u": figure("u", share, self._u, "u: share of the way", "170px", "alpha"),
@@ -135,6 +146,11 @@ class WeightDetail(widgets.VBox):
             for pair in self._outside:
                 for mark, span in zip(pair, ((low, min(0.0, high)), (max(1.0, low), high)), strict=True):
                     assign(mark, span[0] < span[1], x=np.array(span), y=np.ones(2))
+
+    def move_cursor(self, alpha: float | None) -> None:
+        """Draw a vertical line in both figures; None draws none."""
+        for cursor in self.cursors:
+            assign(cursor, alpha is not None, x=np.array([alpha, alpha], dtype=float), y=NOTHING)
 
     def _draw_loss(self, detail: Detail) -> None:
         x, seen = detail.alphas, []

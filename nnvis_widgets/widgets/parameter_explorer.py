@@ -72,6 +72,8 @@ class ParameterExplorer(ParameterHands):
     shared_scale : bool
         One scale of the loss for all small pictures of a page.
     band : bool
+    alpha : float or None
+        Marked on the curves of the weight that is shown large, with the losses there; a click on them chooses it.
     over : {"alpha", "u"}
         The weight that is shown large: its curves over alpha, or the one function behind them over u, its share of the way.
     plateau_length, plateau, noise : float
@@ -113,7 +115,7 @@ class ParameterExplorer(ParameterHands):
         )
         self._measured: tuple[Any, ParameterScan] | None = None  # the last whole scan and its choice
         self.phase = PhaseView(self._picked, self._dragged)
-        self.detail, self.line = WeightDetail(), WeightLine()
+        self.detail, self.line = WeightDetail(self._go_along), WeightLine()
         self.multiples = MultiplesView(self._clicked)
         super().__init__(**settings)
         self.controls = ParameterControls(self)
@@ -273,6 +275,7 @@ class ParameterExplorer(ParameterHands):
         large = self.detail if self.over == "alpha" else self.line
         detail = detail_of(scan, row, self.imagined, self.band, self._lines) if scan is not None and row is not None else None
         large.show(detail)
+        self.detail.move_cursor(self.alpha if detail is not None else None)
         fill(self._place, [large])
         self.controls.follow_selected()
         self.readout.value, self.what_if_line.value = detail_words(self), what_if_words(self)
@@ -287,7 +290,7 @@ class ParameterExplorer(ParameterHands):
             self._turn_to_selected()
             self._draw_selected()
             self._follow_explorers()
-        elif name in ("what_if", "band", "over"):
+        elif name in ("what_if", "band", "over", "alpha"):
             self.legend.value = legend(self)
             self._draw_selected()
         elif name in ("page", "shared_scale"):

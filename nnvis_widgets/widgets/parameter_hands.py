@@ -60,6 +60,11 @@ class ParameterHands(ParameterSettings):
         if self.scan is not None and row < len(self.scan):
             self.selected = self.scan.index[row]
 
+    def _go_along(self, alpha: float) -> None:
+        """Mark an alpha, to a hundredth, within what was measured."""
+        low, high = self.alpha_range
+        self.alpha = round(min(max(alpha, low), high), 2) + 0.0
+
     def _picked(self, row: int) -> None:
         self._select_row(row)
 

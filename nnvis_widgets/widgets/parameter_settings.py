@@ -40,13 +40,14 @@ class ParameterSettings(Explorer):
     page = traitlets.Int(0, min=0)
     shared_scale = traitlets.Bool(False)
     band = traitlets.Bool(True)
+    alpha = traitlets.Float(None, allow_none=True)
     over = traitlets.Enum(["alpha", "u"], "alpha")
     plateau_length = traitlets.Float(PatternRules().plateau_length)
     plateau = traitlets.Float(PatternRules().plateau)
     noise = traitlets.Float(PatternRules().noise)
 
     RECOMPUTE: ClassVar = ("scope", "choose", "weights", "count", "seed", "mid", "alpha_range", "points", "split", "samples")
-    RESTYLE: ClassVar = ("selected", "what_if", "sort", "only", "page", "shared_scale", "band", "over", *RULES)
+    RESTYLE: ClassVar = ("selected", "what_if", "sort", "only", "page", "shared_scale", "band", "alpha", "over", *RULES)
 
     study: ParameterStudy | None
 

@@ -76,6 +76,9 @@ def detail_words(explorer: ParameterExplorer) -> str:
     if np.isfinite(scan.effect[row]):
         parts.append(f"first-order effect {scan.effect[row]:+.3g}")
     parts.append(f"noise floor {scan.noise_floor:.1g}, flat below {scan.tolerance[row]:.1g}")
+    if explorer.alpha is not None:
+        linear, quadratic = (np.interp(explorer.alpha, scan.alphas, curves[row]) for curves in (scan.linear, scan.quadratic))
+        parts.append(f"at &alpha; = {explorer.alpha:.2f}: linear {linear:.5g}, quadratic {quadratic:.5g}")
     return _items(parts)
 
 

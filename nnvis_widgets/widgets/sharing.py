@@ -119,6 +119,19 @@ def _within(explorer: Any, value: float, _selection: Any) -> float:
     return min(max(value, low), high)
 
 
+def _inside(explorer: Any, value: float, _selection: Any) -> float | None:
+    low, high = explorer.alpha_range
+    return value if low <= value <= high else None
+
+
+def _on_the_path(_explorer: Any, value: float | None, selection: Any) -> Any:
+    """An alpha; beyond the ends only where the selection is a single weight, whose paths go on there."""
+    if value is None:
+        return SKIP
+    single = selection.scope is not None and Scope.parse(selection.scope, selection.layout).level == "element"
+    return value if single or 0.0 <= value <= 1.0 else SKIP
+
+
 def _reset_to(explorer: Any, value: int, _selection: Any) -> Any:
     return value if 0 <= value < len(explorer.study.run) else SKIP
 
@@ -180,6 +193,7 @@ SHARED: Mapping[str, tuple[Shared, ...]] = {
         *_BOTH,
         Shared("scope", "scope", into=_scanned, out=_scan_scope_out),
         Shared("scope", "selected", into=_weight, out=_unless_nothing),
+        Shared("alpha", "alpha", into=_inside, out=_on_the_path),
     ),
     "SurfaceExplorer": (*_BOTH, Shared("alpha", "alpha", out=_unless_nothing), Shared("epoch", "epoch", into=_up_to),
                         Shared("point", "point", entailed=False)),

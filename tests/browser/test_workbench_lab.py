@@ -169,6 +169,10 @@ def test_what_is_chosen_among_layers_and_weights_is_seen_in_all(bench):
     paths.drawn("linear", 41)
     weights = bench.tab("Weights", "phase")
     bench.until(lambda: not weights.part("cancel").is_enabled() and "conv2" in weights.text("state"), "a scan of conv2")
+    box = weights.still(weights.part("u").locator(".plotarea_events, .plotarea_background").first)
+    bench.page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+    bench.until(lambda: "α = 0.5" in bench.words() or "α = 0.49" in bench.words(), "the middle of the window")
+    assert "linear" in weights.text("read").partition("at α = ")[2]
     weights.slide("mid", "ArrowRight")
     said(bench, "mid 8")
     weights.part("split").locator("select").select_option(index=1)
