@@ -100,13 +100,13 @@ def test_what_is_chosen_on_the_paths_is_seen_in_all(bench):
     said(bench, "from epoch 1 to 14, mid 5")
     layers = bench.tab("Layers", "rowspace")
     bench.until(lambda: "fc1" in layers.text("read") and not layers.part("cancel").is_enabled(), "fc1 is the chosen layer")
-    assert layers.chosen("at") == "back to epoch 1"
+    bench.until(lambda: layers.chosen("at") == "back to epoch 1", "the same start")
     weights = bench.tab("Weights", "phase")
     bench.until(lambda: not weights.part("cancel").is_enabled(), "a scan of fc1")
-    assert "fc1" in weights.part("layers").locator("option:checked").inner_text()
+    bench.until(lambda: "fc1" in weights.part("layers").locator("option:checked").inner_text(), "fc1 in the list")
     bench.until(lambda: "epoch 5" in weights.root.inner_text(), "the mid checkpoint of the scan")
     surface = bench.tab("Surface", "contour")
-    assert surface.chosen("mid") == "mid: epoch 5"
+    bench.until(lambda: surface.chosen("mid") == "mid: epoch 5", "the plane through epoch 5")
     bench.until(lambda: "alpha on each path" in surface.root.inner_text(), "alpha is marked on both paths")
 
 
@@ -126,9 +126,9 @@ def test_what_is_chosen_on_the_surface_is_seen_in_all(bench):
     surface.hold(player, "ArrowRight", 32 if player == "solid-epoch" else 4)  # eighths of an epoch, or whole ones
     said(bench, "epoch 4 ·")
     monitor = bench.tab("Monitor", "movement")
-    assert "epoch 4" in monitor.text("read")
+    bench.until(lambda: "epoch 4" in monitor.text("read"), "epoch 4 in the monitor")
     paths = bench.tab("Paths", "loss")
-    assert (paths.chosen("mid"), paths.chosen("split").split()[1]) == ("epoch 3", "train")
+    bench.until(lambda: (paths.chosen("mid"), paths.chosen("split").split()[1]) == ("epoch 3", "train"), "the same mid and split")
     paths.press("level", "Model")
     paths.choose("start", "epoch 0")
     paths.choose("end", "epoch 15")
@@ -164,7 +164,7 @@ def test_what_is_chosen_among_layers_and_weights_is_seen_in_all(bench):
     layers.root.locator(".nnvis-names [data-row]").nth(1).click()  # which opens the paths of conv2
     paths = bench.tab("Paths", "loss")
     bench.until(lambda: paths.chosen("layers").split()[0] == "conv2", "the paths of conv2")
-    assert paths.pressed("kind") == "Quadratic"
+    bench.until(lambda: paths.pressed("kind") == "Quadratic", "the same path")
     paths.press("kind", "Both")
     paths.drawn("linear", 41)
     weights = bench.tab("Weights", "phase")
@@ -172,7 +172,7 @@ def test_what_is_chosen_among_layers_and_weights_is_seen_in_all(bench):
     box = weights.still(weights.part("u").locator(".plotarea_events, .plotarea_background").first)
     bench.page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
     bench.until(lambda: "α = 0.5" in bench.words() or "α = 0.49" in bench.words(), "the middle of the window")
-    assert "linear" in weights.text("read").partition("at α = ")[2]
+    bench.until(lambda: "linear" in weights.text("read").partition("at α = ")[2], "the losses there")
     weights.slide("mid", "ArrowRight")
     said(bench, "mid 8")
     weights.part("split").locator("select").select_option(index=1)
@@ -181,7 +181,7 @@ def test_what_is_chosen_among_layers_and_weights_is_seen_in_all(bench):
     weights.click("paths")  # of the weight that is shown large
     paths = bench.tab("Paths", "loss")
     bench.until(lambda: bench.words().startswith("conv2.weight["), "one weight")
-    assert paths.pressed("level") == "Parameter"
+    bench.until(lambda: paths.pressed("level") == "Parameter", "the level of one weight")
     paths.choose("mid", "epoch 7")
     paths.part("split").locator("select").select_option(index=0)
     paths.press("level", "Layer")
@@ -228,7 +228,7 @@ def test_what_can_be_taken_away_and_brought_back(bench, tmp_path):
     chooser.value.set_files(files["workbench.json"])
     bench.until(lambda: bench.words() == before, "the state that was saved")
     paths = bench.tab("Paths", "loss")
-    assert not paths.part("log_loss-box").locator("input").is_checked()
+    bench.until(lambda: not paths.part("log_loss-box").locator("input").is_checked(), "the losses as they were")
     (tmp_path / "broken.json").write_text(json.dumps({"scope": "fc9"}))
     with bench.page.expect_file_chooser() as chooser:
         bench.root.locator(".nnvis-back").click()
