@@ -496,6 +496,7 @@ class TestFiles:
     [
         ("kind", "prune", "reinit"), ("at", 4, "0 to 3"), ("draws", 0, "1 to 200"), ("split", "validation", "'test'"),
         ("samples", 1, "at least 2"), ("batchnorm", "frozen", "recalibrate"), ("margin", 0.0, "positive"),
+        ("margin", 5.0, "0.05 is five points; received 5"),
         ("margin", float("nan"), "positive"), ("critical_above", 1.0, "between 0"), ("selected", "four", "'one'"),
         ("joint", ("one", "four"), "'four'"), ("metric", "accuracy", "criticality"),
     ],

@@ -73,6 +73,15 @@ class TestLabels:
         assert study().relabelled(margin=0.2).critical_above == 0.25
         with pytest.raises(ValueError, match=r"margin: a number of at least 0, such as 0\.01; received -1"):
             study().relabelled(margin=-1)
+        for result in (study(), history()):
+            for wrong, says in (
+                ({"margin": 5}, "margin: a share of 0 to 1: 0.05 is five points; received 5"),
+                ({"margin": "x"}, "margin: a number of at least 0, such as 0.01; received 'x'"),
+                ({"critical_above": 1.5}, r"critical_above: 0 \(no harm\) to 1 \(chance\), such as 0.25; received 1.5"),
+            ):
+                with pytest.raises(ValueError, match=says):
+                    result.relabelled(**wrong)
+        assert study(metric="loss").relabelled(critical_above=1.5).critical_above == 1.5
 
     def test_without_an_accuracy_the_criticality_itself_is_held_against_the_margin(self):
         nothing = np.full(5, np.nan)
@@ -96,6 +105,9 @@ class TestLabels:
 class TestHistory:
     def test_says_since_when_a_layer_does_no_harm(self):
         assert history().replaceable_since.tolist() == [5.0, 2.0, 5.0]
+        assert history().relabelled(margin=0.9, critical_above=1.0).replaceable_since.tolist() == [0.0, 0.0, 0.0]
+        assert history().notes == ["one training run: another seed may give other labels"]
+        assert "has not learnt" in history(learned=False).notes[0]
         assert history().label[1].tolist() == ["critical", "intermediate", "ambient"]
 
     def test_what_is_not_measured_yet_is_undefined(self):

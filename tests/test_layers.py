@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import factories
 import numpy as np
 import pytest
@@ -478,8 +480,32 @@ class TestPairs:
         again = nv.load(tmp_path / "pairs")
         np.testing.assert_array_equal(again.interaction, parts[-1].interaction)
 
+    @pytest.mark.parametrize("measure", [nv.measure_joint_reset, nv.measure_pairwise_resets])
+    def test_no_weight_is_put_back_twice(self, world, measure):
+        with pytest.raises(ValueError, match=r"received 'fc1' and 'fc1.weight', which share 'fc1.weight'"):
+            measure(world.evaluator, world.run, ["conv1", "fc1", "fc1.weight"])
+        with pytest.raises(ValueError, match="layers: each once; received 'fc1' twice"):
+            measure(world.evaluator, world.run, ["fc1", "fc1"])
+        apart = [("fc1.bias", 0), ("fc1.bias", 1), "fc1.weight"]
+        assert len(measure(world.evaluator, world.run, apart, samples=64).layers) == 3
+        with pytest.raises(ValueError, match=r"'fc1.bias\[0\]' and 'fc1.bias', which share"):
+            measure(world.evaluator, world.run, [*apart, "fc1.bias"])
+
 
 class TestHistory:
+    def test_it_says_when_there_are_too_few_samples_to_show_harmlessness(self, world):
+        got = nv.measure_layer_history(world.evaluator, world.run, samples=64)
+        assert any("64 samples cannot show a layer to be harmless to within 1.00% of accuracy" in note for note in got.notes)
+        assert "n = 64, too few to show" in repr(got)
+        least = int(got.too_few.rpartition(" ")[2])
+        assert not replace(got, n=least).too_few
+        assert replace(got, n=least - 1).too_few
+        # an upper bound is never below c^2 / (n + c^2): with the margin there nothing but what did not move is harmless
+        wide = got.relabelled(margin=got.accuracy_drop_high[got.moved].min() + 1e-9)
+        assert not wide.too_few
+        assert (wide.label == "ambient").any()
+        assert not (got.label == "ambient").any()
+
     def test_is_one_study_for_each_checkpoint(self, world):
         got = nv.measure_layer_history(world.evaluator, world.run)
         for at in range(4):
@@ -521,6 +547,8 @@ class TestAgreement:
         one, other = (nv.measure_layers(world.evaluator, world.run, unit=unit, samples=64) for unit in ("module", "tensor"))
         with pytest.raises(ValueError, match="one has layers"):
             nv.compare_layer_studies([one, other])
+        with pytest.raises(TypeError, match="studies: layer studies, as measure_layers returns them; received 3 among them"):
+            nv.compare_layer_studies([3, 4])
         with pytest.raises(ValueError, match="at least two"):
             nv.compare_layer_studies([one])
         with pytest.raises(ValueError, match="names: 2 different ones"):

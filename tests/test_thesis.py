@@ -212,6 +212,15 @@ class TestCourse:
         by_hand = replace(course, values=np.array([[0, 1, 1, 2, 4, 8.0], [0, 2, 1, 1, 3, 1.0]]))
         assert by_hand.turns.tolist() == [0, 3]
         assert by_hand.tortuosity.tolist() == [1.0, 7.0]
+        for wrong, says in (
+            (("fc1.bias", (999,)), r"'fc1.bias' has shape .* one of 1 whole number \(0 to \d+\); received \(999,\)"),
+            (("fc1.weight", (0,)), "'fc1.weight' has shape .* of 2 whole numbers"),
+            (("fc1.wieght", (0, 0)), "such as 'fc1.weight'.*received 'fc1.wieght'"),
+            (("fc1.weight", (0.5, 0)), "pairs of a tensor's name and a position"),
+            (3, "pairs of a tensor's name .* received 3"),
+        ):
+            with pytest.raises(ValueError, match=f"index: .*{says}"):
+                nv.measure_weight_course(run, [wrong])
 
     @pytest.mark.parametrize("wrong", [[("fc9.weight", (0, 0))], [("fc1.weight", (0,))], [("fc1.weight", (99, 0))], [3]])
     def test_a_weight_that_is_not_there_is_refused(self, wrong):

@@ -76,6 +76,14 @@ class Scope:
         """Return how many single weights are selected."""
         return sum(layout.shapes[name].numel() if index is None else len(index) for name, index in self.tensors.items())
 
+    def shared_with(self, other: Scope) -> str | None:
+        """Return the name of a tensor of which both hold a weight, if there is one."""
+        for name in self.tensors.keys() & other.tensors.keys():
+            one, two = self.tensors[name], other.tensors[name]
+            if one is None or two is None or bool(torch.isin(one, two).any()):
+                return name
+        return None
+
     def take(self, state: State) -> list[Tensor]:
         """Return the selected weights of a state: whole tensors, or 1-D tensors of single weights."""
         return [

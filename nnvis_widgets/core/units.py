@@ -37,7 +37,7 @@ def units_of(model: nn.Module, layout: Layout, unit: str, part: str, layers: Seq
     Raises
     ------
     ValueError
-        An unknown unit or part, a layer that is none, or nothing left.
+        An unknown unit or part, a layer that is none or that is named twice, or nothing left.
     """
     for name, value, known in (("unit", unit, UNITS), ("part", part, PARTS)):
         if value not in known:
@@ -48,6 +48,9 @@ def units_of(model: nn.Module, layout: Layout, unit: str, part: str, layers: Seq
             raise ValueError(f"layers: a list of names such as {list(whole)[:2]}, received {layers!r}")
         chosen = [whole[spec] if isinstance(spec, str) and spec in whole else _parsed(spec, layout, list(whole)) for spec in layers]
         whole = {scope.name: scope for scope in chosen}
+        if len(whole) < len(chosen):
+            names = [scope.name for scope in chosen]
+            raise ValueError(f"layers: each once; received {next(name for name in names if names.count(name) > 1)!r} twice")
     found = [kept for scope in whole.values() if (kept := _part(scope, part)) is not None]
     if not found:
         raise ValueError(f"part: none of the layers has {part}; received {part!r}, and 'all' works")

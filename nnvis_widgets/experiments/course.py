@@ -5,12 +5,14 @@ May import: core, results, numpy.
 
 from __future__ import annotations
 
+import difflib
+import operator
 from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..core.states import RunLike, check_run
+from ..core.states import RunLike, State, check_run
 from ..results import WeightCourse
 from .choosing import values_at
 
@@ -20,19 +22,26 @@ def iter_weight_course(run: RunLike, index: Sequence[Any]) -> Generator[float, N
     # not itself a generator function: bad input is refused when it is called, not at the first step
     check_run(run)
     first = run[0].state
-    chosen = []
-    for one in index:
-        try:
-            tensor, position = one
-            chosen.append((str(tensor), tuple(int(part) for part in position)))
-            if len(chosen[-1][1]) != first[tensor].ndim:
-                raise IndexError
-            float(first[tensor][chosen[-1][1]])
-        except (TypeError, ValueError, KeyError, IndexError):
-            raise ValueError(
-                f"index: pairs of a tensor's name and a position in it, such as ('fc1.weight', (3, 17)); received {one!r}"
-            ) from None
-    return _walk(run, chosen)
+    return _walk(run, [_checked(one, first) for one in index])
+
+
+def _checked(one: Any, first: State) -> tuple[str, tuple[int, ...]]:
+    try:
+        tensor, position = one[0], tuple(operator.index(part) for part in one[1])
+        valid = len(one) == 2 and isinstance(tensor, str)
+    except (TypeError, IndexError, KeyError):
+        valid = False
+    if not valid:
+        raise ValueError(f"index: pairs of a tensor's name and a position in it, such as ('fc1.weight', (3, 17)); received {one!r}")
+    if tensor not in first:
+        close = difflib.get_close_matches(tensor, list(first), n=3, cutoff=0.4) or list(first)[:6]
+        raise ValueError(f"index: a tensor of the checkpoints, such as {', '.join(map(repr, close))}; received {tensor!r}")
+    shape = tuple(first[tensor].shape)
+    if len(position) != len(shape) or not all(-size <= part < size for part, size in zip(position, shape, strict=True)):
+        ranges = ", ".join(f"0 to {size - 1}" for size in shape)
+        rule = f"of {len(shape)} whole number{'s' * (len(shape) != 1)} ({ranges})" if shape else "that is empty, ()"
+        raise ValueError(f"index: {tensor!r} has shape {shape}, so a position in it is one {rule}; received {position}")
+    return tensor, position
 
 
 def _walk(run: RunLike, chosen: list[tuple[str, tuple[int, ...]]]) -> Generator[float, None, WeightCourse]:

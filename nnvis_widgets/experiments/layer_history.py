@@ -65,6 +65,7 @@ def _measured(
     moved = np.ones((len(indices), len(scopes)), dtype=bool)
     digests: list[str] = []
     provenance: dict[str, Any] = {}
+    criticals: dict[int, float] = {}  # of the groups in which something moved
     done = 0
     for turn, group in enumerate(groups):
         plan = replaced(evaluator, scopes, states_of(evaluator, run, *group), final, {})
@@ -79,6 +80,8 @@ def _measured(
                 provenance = {**(provenance or one), "weights": digests}
             provenance = evaluator.updated(provenance, sweep)
             found = harm(sweep, mixture, constant, tests=len(groups))
+            if cells.any():
+                criticals[turn] = found.drop.critical
             bands = found.criticality, found.drop, found.rise
             values = (bands[0].mean, bands[0].low, bands[0].high, bands[1].mean, bands[1].high, bands[2].mean)
             for name, value in zip(names, values, strict=True):
@@ -97,7 +100,7 @@ def _measured(
                 checkpoints=indices,
                 n=sweep.n,
                 fraction=1.0 if turn == len(groups) - 1 and sweep.fraction == 1.0 else (turn + sweep.fraction) / len(groups),
-                provenance=provenance,
+                provenance={**provenance, "critical": min(criticals.values(), default=np.nan)},
             )
         done += len(group)
 

@@ -199,7 +199,10 @@ def compare_layer_studies(studies: Sequence[LayerStudy], names: Sequence[str] | 
         What the runs are called. Default: "run 1", "run 2", ...
     """
     studies = list(studies)
-    if len(studies) < 2 or not all(isinstance(study, LayerStudy) for study in studies):
+    for study in studies:
+        if not isinstance(study, LayerStudy):
+            raise TypeError(f"studies: layer studies, as measure_layers returns them; received {study!r} among them")
+    if len(studies) < 2:
         raise ValueError(f"studies: at least two layer studies, received {len(studies)}")
     first = studies[0]
     for study in studies[1:]:

@@ -21,6 +21,7 @@ from ..results import ParameterScan
 from .choosing import CHOICES, Index, Pool, layer_spread, moved_by, scope_of, values_at
 from .measured import Measured
 from .paths import ELEMENT_ALPHAS, POINTS
+from .replacing import check_index
 from .shared import SAMPLE_BYTES, answer, check_evaluator
 from .weights import Plan, rounding_of, rows_of, swept
 
@@ -52,6 +53,8 @@ def iter_parameters(
     pool = Pool(scope, evaluator.layout)
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
         raise ValueError(f"count: a whole number of at least 1, received {count!r}")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed: a whole number of at least 0, received {seed!r}")
     given = None if isinstance(choose, str) and choose in CHOICES else pool.given(choose)
     first, middle, last = _checkpoints(run, start, mid, end)
     numbers = [first, *([] if middle is None else [middle]), last]
@@ -73,8 +76,8 @@ def iter_parameters(
 def _checkpoints(run: RunLike, start: int, mid: int | None, end: int) -> tuple[int, int | None, int]:
     """Return the three checkpoints; the middle one is None where there is none between the others."""
     for name, index in (("start", start), ("mid", mid), ("end", end)):
-        if index is not None and not -len(run) <= index < len(run):
-            raise ValueError(f"{name}: a checkpoint from 0 to {len(run) - 1}, or from the end -1 to -{len(run)}; received {index}")
+        if index is not None:
+            check_index(run, name, index)
     first, last = start % len(run), end % len(run)
     if last <= first:
         raise ValueError(f"start, end: two checkpoints in the order of training, received {start} and {end} of {len(run)}")

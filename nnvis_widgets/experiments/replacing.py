@@ -188,9 +188,21 @@ def drawn_anew(
 def _scopes(evaluator: Evaluator, unit: str, part: str, layers: Sequence[Any] | None, joint: Together) -> list[Scope]:
     """Return the scopes of layers: with `joint` the union of all before them, or the union of each pair after them."""
     scopes = units_of(evaluator.model, evaluator.layout, unit, part, layers)
+    if joint:
+        _refuse_overlap(scopes)
     if joint == "pairs":
         return [*scopes, *(_union(list(pair), evaluator) for pair in combinations(scopes, 2))]
     return [_union(scopes, evaluator), *scopes] if joint else scopes
+
+
+def _refuse_overlap(scopes: list[Scope]) -> None:
+    """Refuse scopes of which two hold the same weight: its harm would be counted twice, and be taken for an interaction."""
+    for one, other in combinations(scopes, 2):
+        if name := one.shared_with(other):
+            raise ValueError(
+                f"layers: no weight in two of them, or its harm counts twice; received {one.name!r} and {other.name!r}, which "
+                f"share {name!r}: leave one of the two out"
+            )
 
 
 def _union(scopes: list[Scope], evaluator: Evaluator) -> Scope:

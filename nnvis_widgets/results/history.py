@@ -1,6 +1,6 @@
 """How much a trained model needs each of its layers to be later than a checkpoint.
 
-May import: results.base, results.layers, numpy. pandas and matplotlib are imported by the methods that need them.
+May import: results.base, results.layer_labels, numpy. pandas and matplotlib are imported by the methods that need them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .base import NAN, Result, caption, new_axes
-from .layers import CRITICAL_ABOVE, MARGIN, labels_of
+from .layer_labels import CRITICAL_ABOVE, MARGIN, ONE_RUN, Labelled, labels_of
 
 if TYPE_CHECKING:
     import pandas
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class LayerHistory(Result):
+class LayerHistory(Labelled, Result):
     """The criticality of each layer when it is put back to each checkpoint: since when the model could do with what it had.
 
     Attributes
@@ -68,8 +68,8 @@ class LayerHistory(Result):
         known = self.criticality[np.isfinite(self.criticality)]
         span = f"criticality {known.min():.2f} to {known.max():.2f}" if known.size else "criticality undefined"
         return (
-            f"LayerHistory({len(self.layers)} {self.unit}s x {len(self.epochs)} checkpoints, {span}; n = {self.n}, "
-            f"{self.provenance.get('split', '')}{part})"
+            f"LayerHistory({len(self.layers)} {self.unit}s x {len(self.epochs)} checkpoints, {span}; n = {self.n}"
+            f"{', too few to show a layer to be harmless' if self.too_few else ''}, {self.provenance.get('split', '')}{part})"
         )
 
     @property
@@ -86,6 +86,11 @@ class LayerHistory(Result):
         harmless = np.isin(self.label, ("ambient", "not moved"))
         since = np.logical_and.accumulate(harmless[::-1], axis=0)[::-1]
         return np.where(since.any(0), self.epochs[since.argmax(0)], NAN)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the map must know: why nothing is defined, or nothing harmless before the last checkpoint."""
+        return [*self._common_notes(), *([f"{self.too_few}, at any checkpoint"] if self.too_few else []), ONE_RUN]
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return one row for each layer at each checkpoint."""

@@ -1,22 +1,22 @@
 """How much a trained model needs each of its layers.
 
-May import: results.base, numpy. pandas and matplotlib are imported by the methods that need them.
+May import: results.base, results.layer_labels, numpy. pandas and matplotlib are imported by the methods that need them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .base import NAN, Result, caption, new_axes
+from .layer_labels import CRITICAL_ABOVE, MARGIN, ONE_RUN, Labelled, labels_of
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
 
-MARGIN, CRITICAL_ABOVE = 0.01, 0.25
 # Okabe and Ito's colours; the icon and the word say the same without them
 COLOURS = {
     "critical": "#D55E00", "intermediate": "#E69F00", "ambient": "#56B4E9", "not moved": "#7F7F7F", "undefined": "#7F7F7F",
@@ -26,29 +26,8 @@ MARKERS = {"critical": "^", "intermediate": "D", "ambient": "o", "not moved": "o
 TERMS = "'critical' is what the thesis of 2021 calls 'robust'; 'ambient' is Zhang, Bengio and Singer's word for 'robust'"
 
 
-def labels_of(
-    metric: str,
-    low: np.ndarray,
-    high: np.ndarray,
-    drop_high: np.ndarray,
-    moved: np.ndarray,
-    *,
-    margin: float = MARGIN,
-    critical_above: float = CRITICAL_ABOVE,
-) -> np.ndarray:
-    """Return the class of each layer, an array of words of the shape of `low`.
-
-    By equivalence, not by absence of evidence: *ambient* is shown to be harmless (the whole interval of the drop lies below the
-    margin), *critical* is shown to be harmful (the whole interval of the criticality lies above the threshold), and what is
-    shown to be neither is *intermediate*.
-    """
-    harmless = (drop_high if metric != "loss" else high) < margin
-    words = np.where(low > critical_above, "critical", np.where(harmless, "ambient", "intermediate"))
-    return np.where(~moved, "not moved", np.where(np.isfinite(low) & np.isfinite(high), words, "undefined"))
-
-
 @dataclass(frozen=True, repr=False, eq=False)
-class LayerStudy(Result):
+class LayerStudy(Labelled, Result):
     """What becomes of a trained model when one layer is put back to a checkpoint, or drawn anew; one row a layer.
 
     Attributes
@@ -167,42 +146,21 @@ class LayerStudy(Result):
     @property
     def notes(self) -> list[str]:
         """What a reader of the numbers must know: why some are undefined, and what they hold for."""
-        found = [f"{layer}: {why}" for layer, why in self.problems.items()]
-        if not self.learned:
-            found.append(
-                f"the trained model's {self.metric} of {self.reference.get(self.metric, NAN):.4g} is not better than chance "
-                f"({self.chance:.4g}) beyond doubt: it has not learnt, and criticality is undefined"
-            )
-        elif not np.isfinite(self.chance):
-            found.append(f"what a constant answer would achieve is unknown, so there is only the rise of the {self.metric}")
+        found = [*(f"{layer}: {why}" for layer, why in self.problems.items()), *self._common_notes()]
         if self.fraction == 1.0 and np.isfinite(self.criticality).any():
             found += [
                 f"with BatchNorm {policy!r} the trained model is not better than chance, so there is no criticality"
                 for policy, values in self.policies.items()
                 if not np.isfinite(values).any()
             ]
-        critical = float(self.provenance.get("critical", NAN))
-        needed = critical**2 * (1 - self.margin) / self.margin if self.margin > 0 else np.inf
-        if self.metric == "accuracy" and self.n < needed:
-            found.append(
-                f"{self.n} samples cannot show a layer to be harmless to within {self.margin:.2%} of accuracy"
-                + (f": it takes at least {int(needed) + 1}" if np.isfinite(needed) else "")
-            )
+        if self.too_few:
+            found.append(self.too_few)
         if odd := self.provenance.get("unlike_initial"):
             found.append(
                 f"draws of {', '.join(odd)} are of another size than the initial weights of the run, so training started from "
                 "another initialiser: give it as initializer="
             )
-        return [*found, "one training run: another seed may give other labels"]
-
-    def relabelled(self, *, margin: float | None = None, critical_above: float | None = None) -> LayerStudy:
-        """Return the same measurement with other thresholds; nothing is measured again."""
-        margin = self.margin if margin is None else margin
-        critical_above = self.critical_above if critical_above is None else critical_above
-        for name, value, usual in (("margin", margin, MARGIN), ("critical_above", critical_above, CRITICAL_ABOVE)):
-            if not (np.isreal(value) and np.isfinite(value) and value >= 0):
-                raise ValueError(f"{name}: a number of at least 0, such as {usual}; received {value!r}")
-        return replace(self, margin=float(margin), critical_above=float(critical_above))
+        return [*found, ONE_RUN]
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return one row for each layer."""

@@ -102,6 +102,8 @@ class LayerSettings(Explorer):
     def _valid_margin(self, proposal: Any) -> float:
         if not (math.isfinite(proposal.value) and proposal.value > 0):
             raise ValueError(f"margin: a positive number, such as 0.01 for one point of accuracy, received {proposal.value}")
+        if proposal.value >= 1:
+            raise ValueError(f"margin: a share of 0 to 1: 0.05 is five points; received {proposal.value:g}")
         return proposal.value
 
     @traitlets.validate("critical_above")
