@@ -226,6 +226,7 @@ class TestHeldOut:
             ({"mid": 7}, "received 7"),
             ({"mid_at": 1.0}, "mid_at: between 0 and 1"),
             ({"clocks": ["lr"]}, "clocks: a list of some of 'epochs'"),
+            ({"clocks": {"lr": range(5)}}, r"a clock of your own is times=\{'name': \[one number for each checkpoint\]\}"),
             ({"clocks": []}, "clocks: at least one"),
             ({"origins": "zero"}, "origins: a list"),
             ({"checkpoints": [2]}, "no knot; the mid knot is 2"),

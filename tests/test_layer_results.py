@@ -151,6 +151,22 @@ def test_a_plot_says_each_label_in_words_beside_its_colour():
     assert "undefined" in repr(study())
 
 
+def test_criticality_can_be_held_against_how_far_a_layer_moved():
+    far = np.array([0.5, 1.0, 2.0, 40.0, 3.0])
+    result = study(relative_distance=far)
+    axes = result.plot(Figure().add_subplot(), against="relative_distance")
+    dots = {line.get_xdata()[0]: line.get_ydata()[0] for line in axes.lines if len(line.get_xdata()) == 1}
+    assert dots == dict(zip(far[:4], result.criticality[:4], strict=True))  # the fifth is not measured
+    bars = [line for line in axes.lines if len(set(line.get_xdata())) == 1 < len(line.get_xdata())]
+    assert [tuple(bar.get_ydata()) for bar in bars] == list(zip(result.low[:4], result.high[:4], strict=True))
+    assert [text.get_text() for text in axes.texts] == LAYERS[:4]
+    assert "length of the weights put back" in axes.get_xlabel()
+    assert axes.get_xscale() == "log"
+    assert study().plot(Figure().add_subplot(), against="parameter_count").get_xscale() == "linear"
+    with pytest.raises(ValueError, match=r"against: one of 'relative_distance', .*; received 'depth'"):
+        result.plot(against="depth")
+
+
 def words(figure):
     return " ".join(text.get_text() for text in figure.findobj(lambda part: hasattr(part, "get_text")))
 

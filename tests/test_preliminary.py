@@ -16,6 +16,7 @@ import factories
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 import nnvis_widgets as nv
@@ -91,8 +92,46 @@ class TestEpochs:
         study = nv.preliminary_epochs(known.train, evaluator_of(), POOL, epochs=10, seeds=2, schedules=["decayed"], delta=0.02)
         assert study.chosen.tolist() == [6]  # 2^-6 - 2^-10 = 0.0146
         assert study.with_delta(0.1).chosen.tolist() == [4]
-        assert study.with_delta(1e-9).chosen.tolist() == [10]
         assert "6 epochs are enough" in study.explain()[0]
+
+    @pytest.mark.parametrize(
+        ("losses", "chosen", "words"),
+        [
+            ([2.0, 1.5, 1.2, 1.0], None, "no plateau within 4 epochs: the loss is lowest at the last one; train longer (95%, 2"),
+            ([2.0, 1.0, 0.5, 0.499], 3, "3 epochs are enough: the validation loss is then at most 0.001 above its lowest within 4"),
+            ([2.0, 1.0, 0.5, 0.7], 3, "3 epochs are enough"),  # the lowest is not the end
+            ([1.0], None, "no plateau within 1 epoch:"),
+        ],
+    )  # fmt: skip
+    def test_the_last_epoch_alone_is_no_plateau(self, losses, chosen, words):
+        known = Known(lambda epoch, n, seed, made: losses[epoch - 1])
+        study = nv.preliminary_epochs(known.train, evaluator_of(), POOL, epochs=len(losses), seeds=2, schedules=["decayed"])
+        assert study.falling.tolist() == [chosen is None]
+        assert np.isnan(study.chosen[0]) if chosen is None else study.chosen.tolist() == [chosen]
+        assert words in study.explain()[0]
+        assert not study.forced[0]
+        said = f"no plateau within {len(losses)} epoch"
+        axes = study.plot(Figure().add_subplot())
+        for text in (repr(study), axes.get_title()):
+            assert (said in text) == (chosen is None)
+        assert (f"{chosen} enough" in repr(study)) == (chosen is not None)
+        assert ("-." in [line.get_linestyle() for line in axes.lines]) == (chosen is not None)
+
+    def test_a_study_that_is_not_over_counts_the_seeds_that_are_complete(self):
+        known = Known(lambda epoch, n, seed, made: 1 + 0.2**epoch)
+        steps = nv.iter_preliminary_epochs(known.train, evaluator_of(), POOL, epochs=4, seeds=3, schedules=["decayed"], delta=0.1)
+        partial = list(steps)
+        one_seed = [any("One seed" in note for note in study.notes) for study in partial]
+        assert one_seed == [False] * 3 + [True] * 4 + [False] * 5
+        assert "so far, 0 of 3 seeds" in repr(partial[1])
+        assert "no training is complete yet" in partial[1].explain()[0]
+        for study in partial[3:7]:
+            assert "so far, 1 of 3 seeds; decayed: 2 enough" in repr(study)
+            assert "(95%, so far, 1 of 3 seeds, n = 80)" in study.explain()[0]
+            assert "seeds: 1 of 3 " in study.plot(Figure().add_subplot()).get_title()
+        assert "so far, 2 of 3 seeds" in repr(partial[8])
+        assert "(95%, 3 seeds, n = 80)" in partial[-1].explain()[0]
+        assert "so far" not in repr(partial[-1])
 
     def test_seeds_that_differ_make_the_bounds_wide(self):
         rng = np.random.default_rng(0)
@@ -153,7 +192,7 @@ class TestEpochs:
                 nv.preliminary_epochs(simple, wrong, POOL)
 
     def test_partial_results_grow_and_end_with_the_answer(self):
-        known = Known(lambda epoch, n, seed, made: 1 / epoch)
+        known = Known(lambda epoch, n, seed, made: 1 / min(epoch, 3))
         partial = list(nv.iter_preliminary_epochs(known.train, evaluator_of(), POOL, epochs=4, seeds=2, schedules=["decayed"]))
         assert [result.fraction for result in partial] == pytest.approx(np.arange(1, 9) / 8)
         assert np.isfinite(partial[4].loss["validation"]).sum() == 5
@@ -188,7 +227,18 @@ class TestTrainFunctions:
             (lambda m, e: [(k, m(k)) for k in range(1, e + 2)], "asked for 3 epochs, it yielded epoch 4"),
             (lambda m, e: [(2, m(1)), (1, m(2))], "epoch 1 came after epoch 2"),
             (lambda m, e: [(k, m(1)) for k in range(1, e + 1)], "all epochs have the same weights"),
-            (lambda m, e: [m(1)], r"it yields \(epoch, model\)"),
+            (
+                lambda m, e: [m(1)],
+                r"it yields \(epoch, model\).*received Level. Yield pairs in the loop, such as\n    for epoch in",
+            ),
+            (
+                lambda m, e: None,
+                r"train: a generator that yields \(epoch, model\).*it returned None.*such as\n    for epoch in range",
+            ),
+            (lambda m, e: m(1), "it returned a value of type Level"),
+            (lambda m, e: nn.Sequential(m(1)), "it returned a value of type Sequential"),
+            (lambda m, e: m(1).state_dict(), "it returned a value of type OrderedDict"),
+            (lambda m, e: 3, "it returned a value of type int"),
             (lambda m, e: [("1", m(1))], "the epoch is a whole number"),
             (lambda m, e: [(1, 0.5)], "the model is a torch.nn.Module"),
             (lambda m, e: [], "yielded no trained model"),

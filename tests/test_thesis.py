@@ -14,6 +14,7 @@ import nnvis_widgets as nv
 from nnvis_widgets.__main__ import main
 from nnvis_widgets.demo.thesis import FIGURES, STATEMENTS, Evidence, Settings, Thesis, judged, loading
 from nnvis_widgets.demo.thesis.intervals import median_interval, tau
+from nnvis_widgets.demo.thesis.judging import more_epochs
 from nnvis_widgets.demo.thesis.studying import studied
 from nnvis_widgets.export import course_figure, opacity_figure, training_figure
 from nnvis_widgets.results import PathResult
@@ -242,6 +243,14 @@ def studies():
     told = []
     found = studied(nv.Evaluator(model, data, device="cpu"), run, SMALL, lambda what, share: told.append((what, share)))
     return found, told
+
+
+def test_fifteen_epochs_of_fifteen_are_no_evidence_that_more_bring_nothing():
+    found = preliminary(0.0, 0.5, 1)
+    long, short = found["epochs/decayed"], preliminary(0.0, 0.5, 1)["epochs/decayed"]
+    short.epochs, short.excess, short.excess_high = long.epochs[:15], long.excess[:, :15], long.excess_high[:, :15]
+    assert more_epochs(found)[0].value == 0
+    assert np.isnan(more_epochs({"epochs/decayed": short})[0].value)
 
 
 class TestStudies:

@@ -1,6 +1,7 @@
 """The workbench without a browser: one selection in all explorers, no loops, two runs, what is saved and given away."""
 
 import asyncio
+import base64
 import io
 import json
 
@@ -154,6 +155,42 @@ def test_a_state_goes_through_json_and_comes_back(bench, world):
     other.tab = "Surface"
     assert (front(other).resolution, front(other).point) == (9, (0.5, -1.0))
     other.close()
+
+
+def test_a_state_can_be_read_from_the_file_that_was_saved(bench, tmp_path):
+    bench.alpha = -0.3
+    file = tmp_path / "workbench.json"
+    bench.bar._keep()
+    file.write_bytes(base64.b64decode(bench.bar._given.value.partition("base64,")[2].partition('"')[0]))
+    bench.alpha = 0.5
+    for path in (file, str(file)):
+        bench.restore(path)
+        assert bench.alpha == -0.3
+        bench.alpha = 0.5
+
+
+def test_what_is_no_state_is_refused_with_what_would_be_one(bench):
+    before = bench.snapshot()
+    for wrong, kind, words in [
+        ("gone.json", FileNotFoundError, r"path of a .json file that Save wrote; gone.json cannot be read"),
+        (3, TypeError, r"state: what snapshot\(\) returned.*; received 3"),
+        ({"explorers": 3}, TypeError, r"'explorers' are \{tab: \{run: \{setting: value\}\}\}, received 3"),
+        ({"explorers": {"Paths": 3}}, TypeError, "received {'Paths': 3}"),
+        ({"explorers": {"Paths": {"slow": 3}}}, TypeError, "received {'Paths': {'slow': 3}}"),
+        ({"aplha": 3}, TypeError, "it has no 'aplha', only scope, .*alpha"),
+    ]:
+        with pytest.raises(kind, match=words):
+            bench.restore(wrong)
+        assert bench.snapshot() == before
+
+
+def test_files_that_hold_no_state_are_refused(bench, tmp_path):
+    (tmp_path / "words").write_text("alpha = 3")
+    (tmp_path / "list.json").write_text("[1]")
+    with pytest.raises(ValueError, match="words holds no JSON"):
+        bench.restore(tmp_path / "words")
+    with pytest.raises(TypeError, match=r"received \[1\] in .*list.json"):
+        bench.restore(tmp_path / "list.json")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 from ..core.fingerprint import fingerprint
 from ..core.states import State
 from ..demo import load_demo_training
-from ..experiments.asking import Asked, offered, pool_of, splits_of, taken
+from ..experiments.asking import Asked, offered, pool_of, splits_of, started, taken
 from ..experiments.preliminary import iter_preliminary_epochs
 from ..experiments.sample_size import iter_preliminary_test_size
 from ..experiments.samples_needed import iter_samples_needed
@@ -110,7 +110,7 @@ def _last_two(train: Any, total: int, epochs: int) -> list[State]:
     asked = Asked(np.arange(total), epochs, 0)
     came: list[int] = []
     states: list[State] = []
-    for yielded in train(**asked.arguments()):
+    for yielded in started(train, asked):
         epoch, state, _ = taken(yielded, came, asked)
         came.append(epoch)
         states = [*states[-1:], state]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import numbers
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,9 @@ REQUIRED = ("subset", "epochs", "seed")
 OPTIONAL = ("steps", "order", "schedule")
 _FORM = "def train(*, subset, epochs, seed): ... yield epoch, model"
 _YIELDS = "train: it yields (epoch, model) or (epoch, model, {'lr': ..., 'steps': ...})"
+_EXAMPLE = """such as
+    for epoch in range(1, epochs + 1):
+        train_one_epoch(model); yield epoch, model"""
 
 
 class TrainError(ValueError):
@@ -85,11 +88,28 @@ def offered(train: Any) -> set[str]:
     return {name for name in OPTIONAL if name in named}
 
 
+def started(train: Train, asked: Asked) -> Iterator[Any]:
+    """Return what a training yields, one by one; refuse one that returns something instead."""
+    steps = train(**asked.arguments())
+    # a model of several modules can be iterated over too, and so can a state_dict
+    if not isinstance(steps, Iterable) or isinstance(steps, (nn.Module, Mapping, str, Tensor)):
+        raise TrainError(
+            f"train: a generator that yields (epoch, model) after each epoch; it returned {_article(steps)}. Yield in the loop, "
+            f"{_EXAMPLE}"
+        )
+    return iter(steps)
+
+
+def _article(value: Any) -> str:
+    return "None" if value is None else f"a value of type {type(value).__name__}"
+
+
 def taken(yielded: Any, before: Sequence[int], asked: Asked) -> tuple[int, State, Mapping[str, Any]]:
     """Return the epoch, a copy of the weights, and what the training tells beside; refuse what does not follow `before`."""
     if not isinstance(yielded, tuple) or len(yielded) not in (2, 3):
         raise TrainError(
-            f"{_YIELDS}; received {type(yielded).__name__}{f' of {len(yielded)}' if isinstance(yielded, tuple) else ''}"
+            f"{_YIELDS}; received {type(yielded).__name__}{f' of {len(yielded)}' if isinstance(yielded, tuple) else ''}. Yield "
+            f"pairs in the loop, {_EXAMPLE}"
         )
     epoch, model, told = (*yielded, {})[:3]
     if not isinstance(epoch, (int, np.integer)) or isinstance(epoch, bool) or epoch < 0:

@@ -59,7 +59,8 @@ def iter_faithfulness(
     own = {name: _clock(name, stood, count) for name, stood in (times or {}).items()}
     for name, chosen, known in (("clocks", clocks, CLOCKS), ("origins", origins, ORIGINS)):
         if isinstance(chosen, str) or any(one not in known for one in chosen):
-            raise ValueError(f"{name}: a list of some of {', '.join(map(repr, known))}; received {chosen!r}")
+            own_clock = "; a clock of your own is times={'name': [one number for each checkpoint]}" if name == "clocks" else ""
+            raise ValueError(f"{name}: a list of some of {', '.join(map(repr, known))}; received {chosen!r}{own_clock}")
     if unrelated is not None:
         if "unrelated" not in origins:
             raise ValueError(f"unrelated: weights for the origin 'unrelated', which is not among the origins {list(origins)!r}")

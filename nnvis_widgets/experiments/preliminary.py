@@ -77,6 +77,9 @@ def preliminary_epochs(
 ) -> EpochStudy:
     """Return loss and metrics after each epoch of several trainings, and the smallest number of epochs that is enough.
 
+    Enough means within `delta` of the lowest loss of these epochs, so the last of them proves nothing: where it alone is, the study
+    says that there is no plateau, and `chosen` is NaN.
+
     Parameters
     ----------
     train : callable
@@ -139,8 +142,6 @@ def _epochs(trainings: Trainings, plans: list, arms: list[str], delta: float, co
     notes: list[str] = []
     if "schedule" not in trainings.offered:
         notes.append(ONE_SCHEDULE)
-    if sum(varies == "both" for _, varies, *_ in plans) == len(arms):
-        notes.append(ONE_SEED)
     provenance = trainings.provenance()
     for number, (arm, _, _, _, asked) in enumerate(plans):
         for curve in trainings.run(asked):
@@ -182,6 +183,8 @@ def _epoch_study(
     loss = {split: table[f"{split}/loss"] for split in trainings.evaluators}
     varies, arm = [plan[1] for plan in plans], np.array([plan[0] for plan in plans])
     final = loss[trainings.judged][:, -1]
+    complete = [a for a, kind, curve in zip(arm, varies, curves, strict=True) if kind == "both" and curve.complete]
+    alone = [ONE_SEED] if 1 in np.bincount(complete, minlength=len(arms)) else []
     pad = np.full(len(epochs) - last, np.nan)  # epoch 0 is shown and not chosen
     return EpochStudy(
         arms=arms,
@@ -201,7 +204,7 @@ def _epoch_study(
         delta=delta,
         confidence=confidence,
         n=trainings.n,
-        notes=trainings.notes + notes,
+        notes=trainings.notes + notes + alone,
         fraction=float(np.mean([1.0 if curve.complete else curve.progress for curve in curves])),
         provenance=provenance,
     )

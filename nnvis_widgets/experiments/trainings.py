@@ -20,7 +20,7 @@ from .. import __version__, store
 from ..core.evaluator import Evaluator
 from ..core.fingerprint import fingerprint
 from ..core.states import State, digest, snapshot
-from .asking import Asked, Train, check_end, offered, splits_of, taken
+from .asking import Asked, Train, check_end, offered, splits_of, started, taken
 from .shared import SAMPLE_BYTES, sample_losses
 
 _MATTERS = ("n", "data", "loss", "loss_is", "output", "dtype", "device", "versions")
@@ -161,7 +161,7 @@ class Trainings:
         came: list[int] = []
         state: State | None = None
         told: Mapping[str, Any] = {}
-        steps = iter(self._train(**asked.arguments()))
+        steps = started(self._train, asked)
         with closing(steps) if hasattr(steps, "close") else nullcontext():  # type: ignore[type-var]
             for yielded in steps:
                 epoch, state, told = taken(yielded, came, asked)

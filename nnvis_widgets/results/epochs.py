@@ -85,9 +85,19 @@ class EpochStudy(Result):
 
     @property
     def chosen(self) -> np.ndarray:
-        """The smallest epoch that is enough in each arm, shape (A,); NaN where none is."""
-        enough = self.excess_high < self.delta
-        return np.array([self.epochs[row].min() if row.any() else np.nan for row in enough], dtype=float)
+        """The smallest epoch that is enough in each arm, shape (A,); NaN where none is, or only the last (see `falling`)."""
+        enough = self._enough
+        return np.array([self.epochs[row].min() if row[:-1].any() else np.nan for row in enough], dtype=float)
+
+    @property
+    def falling(self) -> np.ndarray:
+        """Whether no epoch of an arm but the last is enough, shape (A,): the minimum of a falling loss always is."""
+        enough = self._enough
+        return enough[:, -1] & ~enough[:, :-1].any(axis=1)
+
+    @property
+    def _enough(self) -> np.ndarray:
+        return self.excess_high < self.delta
 
     def with_delta(self, delta: float) -> EpochStudy:
         """Return the same study judged by another tolerance; nothing is trained or measured."""
@@ -97,6 +107,11 @@ class EpochStudy(Result):
         """Return which trainings of an arm are independent and complete."""
         own = (self.arm == arm) & np.array([kind == "both" for kind in self.varies])
         return np.flatnonzero(own & ~np.isnan(self.loss[self.judged][:, -1]))
+
+    @property
+    def planned(self) -> int:
+        """How many independent trainings of each arm were asked for."""
+        return sum(kind == "both" for kind in self.varies) // len(self.arms)
 
     def mean(self, arm: int = 0, quantity: str = "loss", split: str | None = None) -> np.ndarray:
         """Return the mean curve of the independent trainings of an arm, (E,); NaN where none is complete."""
@@ -145,17 +160,28 @@ class EpochStudy(Result):
         count, chosen = len(self.seeds(arm)), self.chosen[arm]
         if not count:
             return f"{name}no training is complete yet."
-        sure = f"{self.confidence:.0%}"
+        seeds = (
+            f"{count} {'seed' if count == 1 else 'seeds'}"
+            if count == self.planned
+            else f"{self._yet}{count} of {self.planned} seeds"
+        )
+        basis = f"({self.confidence:.0%}, {seeds}, n = {self.n})"
+        lowest, last = self.excess[arm, -1] <= 0, self.epochs[-1]
+        if self.falling[arm]:
+            end = "the loss is lowest at the last one" if lowest else "only the last one is shown to be as low as any"
+            return f"{name}{self._no_plateau}: {end}; train longer {basis}."
         if np.isnan(chosen):
             at = int(np.argmin(self.excess_high[arm]))
+            longer = "The mean loss is lowest at the last epoch, so train longer. " if lowest else ""
             return (
                 f"{name}no epoch is shown to be within {self.delta:.3g} of the lowest {self.judged} loss; the bound is smallest at "
-                f"epoch {self.epochs[at]} ({self.excess_high[arm, at]:.2g}). More seeds, more samples or a larger delta would tell."
+                f"epoch {self.epochs[at]} ({self.excess_high[arm, at]:.2g}) {basis}. {longer}More seeds, more samples or a larger "
+                "delta would tell."
             )
         at = int(np.flatnonzero(self.epochs == chosen)[0])
         words = (
             f"{name}{chosen:g} epochs are enough: the {self.judged} loss is then at most {self.excess_high[arm, at]:.2g} above its "
-            f"lowest ({sure}, {count} {'seed' if count == 1 else 'seeds'}, n = {self.n})."
+            f"lowest within {last} epochs {basis}."
         )
         left = self.rate_left[arm, at]
         if self.forced[arm]:
@@ -167,14 +193,33 @@ class EpochStudy(Result):
             words += f" The learning rate is then still {left:.0%} of the first: the curve does not end because the steps do."
         return words
 
+    @property
+    def _no_plateau(self) -> str:
+        return f"no plateau within {self.epochs[-1]} {'epoch' if self.epochs[-1] == 1 else 'epochs'}"
+
+    @property
+    def _yet(self) -> str:
+        # a training whose loss is not a number is finished, and in no mean
+        return "so far, " if self.fraction < 1 else "only "
+
+    @property
+    def _so_far(self) -> str:
+        """How many of the independent trainings are complete; empty when all are."""
+        counts = [len(self.seeds(arm)) for arm in range(len(self.arms))]
+        if min(counts) == self.planned:
+            return ""
+        return f"{self._yet}{'/'.join(map(str, dict.fromkeys(counts)))} of {self.planned} seed{'s' * (self.planned != 1)}"
+
     def __repr__(self) -> str:
+        ends = zip(self.arms, self.chosen, self.falling, strict=True)
         chosen = ", ".join(
-            f"{name}: {'none' if np.isnan(epoch) else f'{epoch:g}'} enough"
-            for name, epoch in zip(self.arms, self.chosen, strict=True)
+            f"{name}: {self._no_plateau if falling else 'none enough' if np.isnan(epoch) else f'{epoch:g} enough'}"
+            for name, epoch, falling in ends
         )
+        so_far = f"{self._so_far}; " if self._so_far else ""
         return (
-            f"EpochStudy({len(self.arm)} trainings x {len(self.epochs)} epochs; {chosen}; delta {self.delta:g}, {self.judged}, "
-            f"n = {self.n})"
+            f"EpochStudy({len(self.arm)} trainings x {len(self.epochs)} epochs; {so_far}{chosen}; delta {self.delta:g}, "
+            f"{self.judged}, n = {self.n})"
         )
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -212,7 +257,11 @@ class EpochStudy(Result):
                 axes.axvline(self.chosen[arm], color=colour, linestyle="-.", linewidth=1)
         axes.set(xlabel="epoch", ylabel=quantity)
         counts = "/".join(str(len(self.seeds(arm))) for arm in range(len(self.arms)))
-        axes.set_title(f"chosen on {self.judged}, n = {self.n}, seeds: {counts} (thin lines)", fontsize="small")
+        seeds = f"seeds: {counts}{f' of {self.planned}' if self._so_far else ''} (thin lines)"
+        short = [name for name, falling in zip(self.arms, self.falling, strict=True) if falling]
+        named = f"{', '.join(short)}: " if short and len(self.arms) > 1 else ""
+        end = f"\n{named}{self._no_plateau}, train longer" if short else ""
+        axes.set_title(f"chosen on {self.judged}, n = {self.n}, {seeds}{end}", fontsize="small")
         axes.legend(fontsize="small")
         return axes
 

@@ -23,6 +23,10 @@ COLOURS = {
 }  # fmt: skip
 ICONS = {"critical": "▲", "intermediate": "◆", "ambient": "●", "not moved": "○", "undefined": "?"}
 MARKERS = {"critical": "^", "intermediate": "D", "ambient": "o", "not moved": "o", "undefined": "x"}
+AGAINST = {
+    "relative_distance": "distance moved, of the length of the weights put back", "distance": "distance moved",
+    "parameter_count": "number of weights",
+}  # fmt: skip
 TERMS = "'critical' is what the thesis of 2021 calls 'robust'; 'ambient' is Zhang, Bengio and Singer's word for 'robust'"
 
 
@@ -175,7 +179,7 @@ class LayerStudy(Labelled, Result):
         columns |= {f"criticality_{policy}": values for policy, values in self.policies.items()}
         return pandas.DataFrame(columns | {"n": self.n})
 
-    def plot(self, ax: Axes | None = None, *, zones: bool = True) -> Axes:
+    def plot(self, ax: Axes | None = None, *, zones: bool = True, against: str | None = None) -> Axes:
         """Draw one row for each layer: criticality with its interval, every draw as a dot, and the label in words.
 
         Parameters
@@ -184,14 +188,15 @@ class LayerStudy(Labelled, Result):
             Default: a new figure's.
         zones : bool
             Shade what is harmless, and what is critical.
+        against : {"relative_distance", "distance", "parameter_count"}, optional
+            Draw one point for each layer instead, criticality against this: is a layer needed because it has moved far?
         """
         axes = new_axes(ax)
+        if against is not None:
+            return self._scatter(axes, against, zones)
         rows = np.arange(len(self.layers))
         if zones:
-            room = self.reference.get("accuracy", NAN) - self.chance
-            axes.axvspan(-10, self.margin / room if self.metric == "accuracy" and room > 0 else self.margin, color="#56B4E9",
-                         alpha=0.15, linewidth=0, zorder=0)  # fmt: skip
-            axes.axvspan(self.critical_above, 10, color="#D55E00", alpha=0.08, linewidth=0, zorder=0)
+            self._zones(axes.axvspan)
         axes.axvline(0, color="0.5", linewidth=0.8, zorder=1)
         axes.axvline(1, color="0.5", linewidth=0.8, linestyle=":", zorder=1)
         for row, word in zip(rows, self.label, strict=True):
@@ -204,11 +209,46 @@ class LayerStudy(Labelled, Result):
             inside = "none" if word == "not moved" else COLOURS[word]
             axes.plot([middle], [row], MARKERS[word], color=inside, markersize=7, markeredgecolor="0.2", markeredgewidth=0.6,
                       zorder=4)  # fmt: skip
-        known = np.concatenate([self.low, self.high, self.draws_criticality.ravel(), [0.0, 1.0]])
-        known = known[np.isfinite(known)]
-        axes.set_xlim(known.min() - 0.06, known.max() + 0.06)
+        axes.set_xlim(*self._span())
         axes.set_yticks(rows, [f"{layer}   {ICONS[word]} {word}" for layer, word in zip(self.layers, self.label, strict=True)])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlabel("criticality (0: no harm, 1: chance)")
         axes.set_title(caption(self.provenance, self.n), fontsize="small")
         return axes
+
+    def _scatter(self, axes: Axes, against: str, zones: bool) -> Axes:
+        if against not in AGAINST:
+            raise ValueError(f"against: one of {', '.join(map(repr, AGAINST))}; received {against!r}")
+        x = getattr(self, against).astype(float)
+        shown = np.isfinite(x) & np.isfinite(self.criticality)
+        if zones:
+            self._zones(axes.axhspan)
+        for y, style in ((0, "-"), (1, ":")):
+            axes.axhline(y, color="0.5", linewidth=0.8, linestyle=style, zorder=1)
+        for row in np.flatnonzero(shown):
+            word = self.label[row]
+            if np.isfinite(self.low[row]) and np.isfinite(self.high[row]):
+                axes.plot([x[row]] * 2, [self.low[row], self.high[row]], color=COLOURS[word], linewidth=2, zorder=3)
+            inside = "none" if word == "not moved" else COLOURS[word]
+            axes.plot([x[row]], [self.criticality[row]], MARKERS[word], color=inside, markersize=7, markeredgecolor="0.2",
+                      markeredgewidth=0.6, zorder=4)  # fmt: skip
+            axes.annotate(self.layers[row], (x[row], self.criticality[row]), xytext=(7, 4), textcoords="offset points",
+                          fontsize="small")  # fmt: skip
+        if (x[shown] > 0).all() and shown.any() and x[shown].max() > 20 * x[shown].min():
+            axes.set_xscale("log")
+        axes.margins(x=0.12)
+        axes.set_ylim(*self._span())
+        axes.set(xlabel=AGAINST[against], ylabel="criticality (0: no harm, 1: chance)")
+        axes.set_title(f"{self.what}; {caption(self.provenance, self.n)}", fontsize="small")
+        return axes
+
+    def _zones(self, shade: Any) -> None:
+        room = self.reference.get("accuracy", NAN) - self.chance
+        harmless = self.margin / room if self.metric == "accuracy" and room > 0 else self.margin
+        shade(-10, harmless, color="#56B4E9", alpha=0.15, linewidth=0, zorder=0)
+        shade(self.critical_above, 10, color="#D55E00", alpha=0.08, linewidth=0, zorder=0)
+
+    def _span(self) -> tuple[float, float]:
+        known = np.concatenate([self.low, self.high, self.draws_criticality.ravel(), [0.0, 1.0]])
+        known = known[np.isfinite(known)]
+        return float(known.min() - 0.06), float(known.max() + 0.06)

@@ -18,7 +18,7 @@ from ..views.theme import style_sheet
 from .base import Explorer, parts_of
 from .sharing import SELECTION, Member
 from .workbench_bar import Bar
-from .workbench_files import as_code, recorded_picture
+from .workbench_files import STATE, as_code, as_state, recorded_picture
 from .workbench_making import Given
 from .workbench_settings import WorkbenchSettings
 
@@ -240,11 +240,12 @@ class Workbench(WorkbenchSettings):
             explorers.setdefault(tab, {}).setdefault(run, settings)
         return {**{name: getattr(self, name) for name in self.SETTINGS}, "explorers": explorers}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Set what `snapshot` returned; all of it or, when a part is refused, nothing."""
+    def restore(self, state: Any) -> None:
+        """Set what `snapshot` returned, or the path of a file that Save wrote; all of it or, when a part is refused, nothing."""
+        state = as_state(state)
         unknown = [name for name in state if name not in (*self.SETTINGS, "explorers")]
         if unknown:
-            raise TypeError(f"state: what snapshot() returned; it has no {unknown[0]!r}")
+            raise TypeError(f"{STATE}; it has no {unknown[0]!r}, only {', '.join((*self.SETTINGS, 'explorers'))}")
         wanted = {(tab, run): dict(s) for tab, runs in state.get("explorers", {}).items() for run, s in runs.items()}
         for tab, run in wanted:
             if tab not in self.tabs or run not in self.runs:
@@ -259,14 +260,16 @@ class Workbench(WorkbenchSettings):
 
     def _set(self, state: Mapping[str, Any], wanted: Mapping[tuple[str, str], dict[str, Any]]) -> None:
         with self._together():
-            for name in self.SETTINGS:
-                if name in state:
-                    setattr(self, name, state[name])
+            chosen = {name: state[name] for name in self.SETTINGS if name in state}
+            for name, value in chosen.items():
+                setattr(self, name, value)
             for key, settings in wanted.items():
                 if key in self.explorers:
                     self.explorers[key].restore(settings)
                 else:
                     self._waiting[key] = settings
+            for name, value in chosen.items():  # again: an explorer whose settings change leads
+                setattr(self, name, value)
             self._moved = True
 
     def cancel(self) -> None:

@@ -120,7 +120,8 @@ class Bar(widgets.VBox):
     def _opened(self, change: Any) -> None:
         for upload in change.new:
             try:
-                self._workbench.restore(json.loads(bytes(upload["content"])))
+                state = json.loads(bytes(upload["content"]))
+                self._workbench.restore([state] if isinstance(state, str) else state)  # a file names no other file
                 self._given.value = ""
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 self._given.value = f'<span class="nnvis-error">not opened: {escape(str(error).splitlines()[0])}</span>'

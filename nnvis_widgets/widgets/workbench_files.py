@@ -1,10 +1,14 @@
-"""What a workbench gives away: code that makes its picture again, and pictures that carry it.
+"""What a workbench gives away, code that makes its picture again and pictures that carry it, and the states that it takes.
 
 May import: results, views.recipe; explorers by their settings alone.
 """
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..results import Result
@@ -13,6 +17,30 @@ from ..views.recipe import beside, with_recipe
 if TYPE_CHECKING:
     from .base import Explorer
     from .workbench import Workbench
+
+
+STATE = "state: what snapshot() returned, or the path of a .json file that Save wrote"
+
+
+def as_state(given: Any) -> Mapping[str, Any]:
+    """Return a state that was given, or read from a file; refuse what has not the form of one."""
+    state = given
+    if isinstance(given, (str, os.PathLike)):
+        try:
+            state = json.loads(Path(given).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise FileNotFoundError(f"{STATE}; {given!s} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise ValueError(f"{STATE}; {given!s} holds no JSON") from error
+    if not isinstance(state, Mapping):
+        where = "" if state is given else f" in {given!s}"
+        raise TypeError(f"{STATE}; received {state!r:.60}{where}")
+    runs = state.get("explorers", {})
+    if not (isinstance(runs, Mapping) and all(isinstance(one, Mapping) for one in runs.values())) or not all(
+        isinstance(settings, Mapping) for one in runs.values() for settings in one.values()
+    ):
+        raise TypeError(f"{STATE}; its 'explorers' are {{tab: {{run: {{setting: value}}}}}}, received {runs!r:.60}")
+    return state
 
 
 def changed(explorer: Explorer) -> dict[str, Any]:

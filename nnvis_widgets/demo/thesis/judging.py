@@ -56,7 +56,8 @@ def more_epochs(studies: Studies) -> list[Claim]:
     arm, study = next((name.removeprefix("epochs/"), study) for name, study in studies.items() if name.startswith("epochs/"))
     a = study.arms.index(arm)
     at = int(np.argmin(np.abs(study.epochs - THESIS_EPOCHS)))
-    excess, high = float(study.excess[a, at]), float(study.excess_high[a, at])
+    # the last epoch is no more than a minimum at the end above it, however much there was to come
+    excess, high = (float(study.excess[a, at]), float(study.excess_high[a, at])) if at < len(study.epochs) - 1 else (NAN, NAN)
     enough = np.flatnonzero(study.epochs == study.chosen[a])
     left = float(study.rate_left[a, enough[0]]) if len(enough) else NAN
     return [
