@@ -117,6 +117,13 @@ class TestEpochs:
         assert (f"{chosen} enough" in repr(study)) == (chosen is not None)
         assert ("-." in [line.get_linestyle() for line in axes.lines]) == (chosen is not None)
 
+    def test_a_slow_fall_at_the_end_is_told_beside_the_choice(self):
+        for step, told in ((0.006, True), (0.001, False)):
+            known = Known(lambda epoch, n, seed, made, step=step: 1 - step * epoch)
+            study = nv.preliminary_epochs(known.train, evaluator_of(), POOL, epochs=4, seeds=2, schedules=["decayed"], delta=0.01)
+            assert study.chosen.tolist() == [3 if told else 1]
+            assert (f"still fell by {step} in the last one" in study.explain()[0]) == told
+
     def test_a_study_that_is_not_over_counts_the_seeds_that_are_complete(self):
         known = Known(lambda epoch, n, seed, made: 1 + 0.2**epoch)
         steps = nv.iter_preliminary_epochs(known.train, evaluator_of(), POOL, epochs=4, seeds=3, schedules=["decayed"], delta=0.1)

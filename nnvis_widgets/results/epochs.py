@@ -183,6 +183,9 @@ class EpochStudy(Result):
             f"{name}{chosen:g} epochs are enough: the {self.judged} loss is then at most {self.excess_high[arm, at]:.2g} above its "
             f"lowest within {last} epochs {basis}."
         )
+        fall = self.excess[arm, -2]
+        if lowest and fall * last > self.delta:
+            words += f" It still fell by {fall:.2g} in the last one: training as long again may bring more than {self.delta:.3g}."
         left = self.rate_left[arm, at]
         if self.forced[arm]:
             words += (
