@@ -54,6 +54,7 @@ class Curvature:
 
     Examples
     --------
+    >>> from nnvis_widgets.core.evaluator import Evaluator
     >>> model = torch.nn.Linear(2, 1, bias=False)
     >>> data = torch.tensor([[1.0, 0.0], [0.0, 3.0]]), torch.zeros(2, 1)
     >>> evaluator = Evaluator(model, data, loss=torch.nn.functional.mse_loss, device="cpu")

@@ -65,7 +65,9 @@ def random_plane(
 
     Examples
     --------
-    >>> plane = random_plane({"weight": torch.tensor([[3.0, 4.0], [0.0, 0.0]])}, seed=1)
+    >>> import torch
+    >>> import nnvis_widgets as nv
+    >>> plane = nv.random_plane({"weight": torch.tensor([[3.0, 4.0], [0.0, 0.0]])}, seed=1)
     >>> [round(float(length), 6) for length in plane.directions[0]["weight"].norm(dim=1)]
     [5.0, 0.0]
     """
@@ -117,6 +119,14 @@ def three_point_plane(a: State, b: State, c: State, *, model: nn.Module | None =
     ------
     ValueError
         Two states are equal, or the three lie on one line.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> plane = nv.three_point_plane(demo.run.initial, demo.run.mid, demo.run.final, model=demo.model)
+    >>> [round(coordinate, 3) + 0.0 for coordinate in plane.coordinates(demo.run.final)]
+    [0.0, 0.0]
     """
     layout = Layout.of(model) if model is not None else Layout.of_state(plain_names(c) if isinstance(c, Mapping) else c)
     first, second, center = (layout.check(state, name) for state, name in ((a, "a"), (b, "b"), (c, "c")))

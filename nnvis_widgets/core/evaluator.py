@@ -103,9 +103,12 @@ class Evaluator:
 
     Examples
     --------
-    >>> model = nn.Linear(3, 2)
-    >>> data = torch.randn(5, 3), torch.tensor([0, 1, 1, 0, 1])
-    >>> Evaluator(model, data, device="cpu").measure().n
+    >>> import torch
+    >>> import nnvis_widgets as nv
+    >>> evaluator = nv.Evaluator(torch.nn.Linear(3, 2), (torch.randn(5, 3), torch.tensor([0, 1, 1, 0, 1])), device="cpu")
+    >>> evaluator
+    Evaluator(Linear on test: n = 5, loss, accuracy; cpu, batches of 5, no BatchNorm)
+    >>> evaluator.measure().n
     5
     """
 
@@ -163,6 +166,12 @@ class Evaluator:
         self._workshop = Workshop(*instruments, crew)
         known = self._samples, seed, self._replica, self._scorer, self._batchnorm, self._own_data, self._recordings
         self._provenance = Provenance(*known)
+
+    def __repr__(self) -> str:
+        return (
+            f"Evaluator({type(self.model).__name__} on {self.name}: n = {self.n}, {', '.join(self.quantities)}; {self.device}, "
+            f"batches of {self._samples.batch_size}, {self.batchnorm_policy()})"
+        )
 
     @property
     def layout(self) -> Layout:

@@ -161,7 +161,9 @@ class LagrangePath:
 
     Examples
     --------
-    >>> path = LagrangePath([{"w": torch.zeros(1)}, {"w": torch.ones(1)}])
+    >>> import torch
+    >>> import nnvis_widgets as nv
+    >>> path = nv.LagrangePath([{"w": torch.zeros(1)}, {"w": torch.ones(1)}])
     >>> float(path.state_at(0.25)["w"])
     0.25
     """
@@ -181,6 +183,13 @@ class LagrangePath:
         layout = Layout.of_state(self.states[0])
         for number, state in enumerate(self.states[1:], 2):
             layout.check(state, f"state {number} of the path")
+
+    def __repr__(self) -> str:
+        places = ", ".join(f"{position:g}" for position in self.positions)
+        tensors = len(Layout.of_state(self.states[0]).shapes)
+        return (
+            f"{type(self).__name__}({len(self.states)} checkpoints at alpha {places}; {tensors} tensor{'s' * (tensors != 1)} move)"
+        )
 
     def coefficients(self, alpha: float) -> np.ndarray:
         """Return the Lagrange basis at `alpha`, shape (number of states,); exactly one-hot within 1e-12 of a knot."""
@@ -209,7 +218,16 @@ class LagrangePath:
 
 
 class LinearPath(LagrangePath):
-    """The straight line ``(1 - a) start + a end`` (Goodfellow, Vinyals and Saxe, 2015)."""
+    """The straight line ``(1 - a) start + a end`` (Goodfellow, Vinyals and Saxe, 2015).
+
+    Examples
+    --------
+    >>> import torch
+    >>> import nnvis_widgets as nv
+    >>> path = nv.LinearPath({"w": torch.zeros(1)}, {"w": torch.ones(1)})
+    >>> float(path.state_at(1.5)["w"])
+    1.5
+    """
 
     kind = "linear"
 
@@ -218,7 +236,16 @@ class LinearPath(LagrangePath):
 
 
 class QuadraticPath(LagrangePath):
-    """The parabola through start, mid and end, with mid at `mid_at` (Nemcova, 2021: 0.5)."""
+    """The parabola through start, mid and end, with mid at `mid_at` (Nemcova, 2021: 0.5).
+
+    Examples
+    --------
+    >>> import torch
+    >>> import nnvis_widgets as nv
+    >>> path = nv.QuadraticPath({"w": torch.zeros(1)}, {"w": torch.ones(1)}, {"w": torch.zeros(1)})
+    >>> path, float(path.state_at(0.25)["w"])
+    (QuadraticPath(3 checkpoints at alpha 0, 0.5, 1; 1 tensor move), 0.75)
+    """
 
     kind = "quadratic"
 

@@ -85,6 +85,16 @@ def hessian_plane(
     Notes
     -----
     Of float32 weights a residual is hardly less than 1e-6 of the largest eigenvalue.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> plane = nv.hessian_plane(demo.evaluator, samples=64, max_products=8)
+    >>> plane
+    Plane(hessian: 81194 weights move, cosine ..., curvature ... ± ... and ... ± ...)
+    >>> len(plane.about["eigenvalues"])
+    2
     """
     return drained(
         iter_hessian_plane(

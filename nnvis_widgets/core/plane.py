@@ -62,18 +62,21 @@ class Plane:
     --------
     Towards another run's final state, and down the gradient:
 
+    >>> import torch
+    >>> import nnvis_widgets as nv
     >>> model = torch.nn.Linear(2, 1)
     >>> here = model.state_dict()
     >>> other = {"weight": torch.tensor([[3.0, 4.0]]), "bias": torch.tensor([5.0])}
-    >>> evaluator = Evaluator(model, (torch.ones(4, 2), torch.zeros(4, 1)), loss=torch.nn.functional.mse_loss, device="cpu")
+    >>> data = torch.ones(4, 2), torch.zeros(4, 1)
+    >>> evaluator = nv.Evaluator(model, data, loss=torch.nn.functional.mse_loss, device="cpu")
     >>> towards = {name: other[name] - here[name] for name in here}
-    >>> plane = Plane(model, [towards, evaluator.differentiate(here).gradient()])
+    >>> plane = nv.Plane(model, [towards, evaluator.differentiate(here).gradient()])
     >>> [round(coordinate, 3) + 0.0 for coordinate in plane.coordinates(other)]
     [1.0, 0.0]
 
     Coordinates are those of the nearest point, by least squares, also where directions are oblique:
 
-    >>> plane = Plane({"w": torch.zeros(3)}, [{"w": torch.tensor([1.0, 0, 0])}, {"w": torch.tensor([1.0, 2.0, 0])}])
+    >>> plane = nv.Plane({"w": torch.zeros(3)}, [{"w": torch.tensor([1.0, 0, 0])}, {"w": torch.tensor([1.0, 2.0, 0])}])
     >>> plane.coordinates({"w": torch.tensor([1.5, 1.0, 7.0])})
     (1.0, 0.5)
     """

@@ -58,6 +58,16 @@ def pca_plane(run: RunLike, *, center: str | State = "final", model: nn.Module |
     -----
     Trajectories on principal axes: Li et al. (2018). A long random walk has shares 6 / (pi k)^2 and draws cosines: Antognini
     and Sohl-Dickstein (2018).
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> plane = nv.pca_plane(demo.run, model=demo.model)
+    >>> plane
+    Plane(pca: 81194 weights move, cosine ..., explains ...% + ...%)
+    >>> plane.explained.shape, plane.spectrum.shape
+    ((2,), (4,))
     """
     steps = iter_pca_plane(run, center=center, model=model)
     while True:

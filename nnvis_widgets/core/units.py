@@ -76,7 +76,8 @@ def blocks_of(model: nn.Module) -> list[str]:
 
     Examples
     --------
-    >>> inner = torch.nn.TransformerEncoderLayer(8, 2, 16)
+    >>> import torch
+    >>> inner = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     >>> blocks_of(torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.TransformerEncoder(inner, 2)))
     ['0', '1.layers.0', '1.layers.1']
     """

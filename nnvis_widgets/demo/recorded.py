@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from .images import Split, cache_folder, check_names, images_of
 from .network import DECAY, SETTINGS, seeded_lenet, trained
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Demo:
     """A trained model, its recorded run and its data.
 
@@ -40,6 +40,8 @@ class Demo:
         On the test images.
     train, test : tuple of Tensor
         Images (n, 1, 32, 32) and labels (n,).
+    settings : dict
+        What `load_demo` was asked for: data, epochs, schedule, optimizer, seed.
     """
 
     model: nn.Module
@@ -47,6 +49,13 @@ class Demo:
     evaluator: Evaluator
     train: Split
     test: Split
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        said = dict(self.settings)
+        shapes = ", ".join(f"{name} {tuple(part[0].shape)}" for name, part in (("train", self.train), ("test", self.test)))
+        rest = "".join(f", {name} {value}" for name, value in said.items() if name != "data")
+        return f"Demo({type(self.model).__name__} on {said.get('data', 'images')}: {shapes}{rest})"
 
 
 def load_demo(
@@ -89,6 +98,15 @@ def load_demo(
         An unknown name.
     RuntimeError
         The data are not there and cannot be downloaded.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> demo
+    Demo(LeNet on digits: train (1347, 1, 32, 32), test (450, 1, 32, 32), epochs 4, schedule step, optimizer sgd, seed 0)
+    >>> demo.run, demo.evaluator
+    (Run(...: 5 checkpoints, epochs 0 to 4), Evaluator(LeNet on test: n = 450, loss, accuracy; ...))
     """
     check_names(data=data, schedule=schedule, optimizer=optimizer)
     if not isinstance(epochs, int) or epochs < 1:
@@ -110,7 +128,8 @@ def load_demo(
         run = Run.open(folder)
     model.load_state_dict(run.final)
     evaluator = Evaluator(model, test, name="test", calibration=train, device=device)
-    return Demo(model, run, evaluator, train, test)
+    settings = {"data": data, "epochs": epochs, "schedule": schedule, "optimizer": optimizer, "seed": seed}
+    return Demo(model, run, evaluator, train, test, settings)
 
 
 def _cached(folder: Path, checkpoints: int) -> Run | None:

@@ -24,7 +24,7 @@ from .network import DECAY, SETTINGS, seeded_lenet, trained
 _VALIDATION = {"digits": 300, "mnist": 10_000, "fashion-mnist": 10_000}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DemoTraining:
     """A training to experiment with: ``preliminary_epochs(study.train, study.evaluators, study.data)``.
 
@@ -40,6 +40,11 @@ class DemoTraining:
     train: Train
     evaluators: dict[str, Evaluator]
     data: Split
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} n = {evaluator.n}" for name, evaluator in self.evaluators.items())
+        said = ", ".join(f"{name} {value}" for name, value in self.train.plan.items())
+        return f"DemoTraining(LeNet on images {tuple(self.data[0].shape)}: {said}; evaluators {sizes})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +108,15 @@ def load_demo_training(
         As for `load_demo`.
     device : str
         Of the evaluators. Training is on the CPU.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo_training("digits", samples=100)
+    >>> demo
+    DemoTraining(LeNet on images (100, 1, 32, 32): ...; evaluators train n = 100, validation n = 300, test n = 450)
+    >>> [epoch for epoch, model, about in demo.train(subset=range(50), epochs=2, seed=0)]
+    [1, 2]
     """
     check_names(data=data, optimizer=optimizer)
     images, test = images_of(data, root, Path(cache) if cache is not None else cache_folder())

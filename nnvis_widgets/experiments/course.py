@@ -64,6 +64,13 @@ def measure_weight_course(run: RunLike, index: Sequence[Any]) -> WeightCourse:
     Returns
     -------
     WeightCourse
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> nv.measure_weight_course(demo.run, [("fc3.weight", (0, 3)), ("conv1.bias", (2,))])
+    WeightCourse(2 weights at 5 checkpoints, turned ... times)
     """
     steps = iter_weight_course(run, index)
     while True:

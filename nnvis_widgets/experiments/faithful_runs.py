@@ -41,6 +41,14 @@ def compare_faithfulness(reports: Sequence[FaithfulnessReport], names: Sequence[
     ------
     ValueError
         Fewer than two, one that is not complete, two of one training, or reports that were not measured alike.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demos = [nv.load_demo("digits", epochs=4, seed=seed) for seed in (0, 1)]
+    >>> reports = [nv.measure_faithfulness(demo.evaluator, demo.run, draws=100) for demo in demos]
+    >>> nv.compare_faithfulness(reports, ["seed 0", "seed 1"])
+    FaithfulnessAgreement(2 runs, 5 paths x 4 clocks; closest in log loss: ...)
     """
     reports = list(reports)
     if len(reports) < 2 or not all(isinstance(report, FaithfulnessReport) for report in reports):

@@ -54,6 +54,14 @@ def inspect_point(
     ------
     ValueError
         Coordinates that are not finite; a plane, a policy or a number of samples that `measure_surface` refuses.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> plane = nv.random_plane(demo.model)
+    >>> nv.inspect_point(demo.evaluator, plane, 0.5, -0.25)
+    Inspection((0.5, -0.25), ... from the centre: loss ..., accuracy ...; n = 450, test)
     """
     family, policy = on_plane(evaluator, plane, batchnorm)
     point = point_of("x, y", (x, y))
@@ -72,6 +80,13 @@ def inspect_state(evaluator: Evaluator, state: State, *, samples: int | None = N
         A ``state_dict()`` of the model.
     samples : int, optional
         Ask for the first batches that hold at least so many samples. Default: all.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> nv.inspect_state(demo.evaluator, demo.run.final)
+    Inspection(a state: loss ..., accuracy ...; n = 450, test)
     """
     check_evaluator(evaluator)
     family = evaluator.family(None, [state], background=state)

@@ -113,6 +113,13 @@ def measure_joint_reset(
     Returns
     -------
     JointReset
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> nv.measure_joint_reset(demo.evaluator, demo.run, ["conv1", "fc2"])
+    JointReset(conv1 + fc2: criticality ..., sum of singles ..., interaction ...; n = 450, test)
     """
     return answer(
         iter_joint_reset(

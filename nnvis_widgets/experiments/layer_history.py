@@ -143,6 +143,14 @@ def measure_layer_history(
     -------
     LayerHistory
         Its intervals hold for all layers and checkpoints at once.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> history = nv.measure_layer_history(demo.evaluator, demo.run, checkpoints=[0, 2, 4])
+    >>> history.criticality.shape, bool((abs(history.criticality[-1]) < 1e-6).all())  # put back to the end, nothing changes
+    ((3, 5), True)
     """
     return answer(
         iter_layer_history(

@@ -179,6 +179,16 @@ def measure_layers(
     Notes
     -----
     Zhang, Bengio and Singer (2019), "Are all layers created equal?".
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> study = nv.measure_layers(demo.evaluator, demo.run)
+    >>> study
+    LayerStudy(each module put back to epoch 0: 5 modules, criticality ... to ...; n = 450, test)
+    >>> study.layers
+    ['conv1', 'conv2', 'fc1', 'fc2', 'fc3']
     """
     return answer(
         iter_layers(
@@ -197,6 +207,13 @@ def compare_layer_studies(studies: Sequence[LayerStudy], names: Sequence[str] | 
         At least two, of the same layers, replaced in the same way.
     names : sequence of str, optional
         What the runs are called. Default: "run 1", "run 2", ...
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demos = [nv.load_demo("digits", epochs=4, seed=seed) for seed in (0, 1)]
+    >>> nv.compare_layer_studies([nv.measure_layers(demo.evaluator, demo.run) for demo in demos])
+    LayerAgreement(...)
     """
     studies = list(studies)
     for study in studies:

@@ -55,6 +55,14 @@ def measure_line(
     ------
     ValueError
         Points that are not finite, or the same; a plane, a policy or a number of samples that `measure_surface` refuses.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> plane = nv.pca_plane(demo.run, model=demo.model)
+    >>> nv.measure_line(demo.evaluator, plane, (0, 0), (1, 0.5), points=5)
+    PathResult(linear path of model: 5 points, alpha 0 to 1, loss ... to ..., lowest at alpha ...; n = 450, test)
     """
     return answer(iter_line(evaluator, plane, a, b, points=points, batchnorm=batchnorm, samples=samples))
 

@@ -103,6 +103,14 @@ def measure_movement(
     -------
     MovementTable
         ``arc_length`` is summed over the recorded checkpoints, so it depends on how often they were recorded.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> table = nv.measure_movement(demo.run, ["conv1", "fc1"], mid=2)
+    >>> table.to_pandas()[["scopes", "parameter_count"]].values.tolist()
+    [['conv1', 60], ['fc1', 69240]]
     """
     steps = iter_movement(run, scopes, layout=layout, start=start, mid=mid, end=end)
     while True:

@@ -132,6 +132,13 @@ def measure_pairwise_resets(
     ------
     ValueError
         Fewer than two layers, or more than sixteen; what `measure_layers` refuses.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> nv.measure_pairwise_resets(demo.evaluator, demo.run, ["conv1", "conv2", "fc2"])
+    PairwiseReset(3 layers, 3 pairs: strongest interaction ...; n = 450, test)
     """
     return answer(
         iter_pairwise_resets(

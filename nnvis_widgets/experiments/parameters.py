@@ -224,6 +224,16 @@ def measure_parameters(
     The patterns: Nemcova (2021, section 6.4); why there are these: `nnvis_widgets.core.patterns`. All other weights stay at the
     end. Weights that are chosen by their effect are chosen on the first half of the samples; their `effect` and what holds beyond
     the samples are estimated on the other half, since the largest of many estimates are too large (the winner's curse).
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> scan = nv.measure_parameters(demo.evaluator, demo.run, "fc3", count=4, choose="random")
+    >>> scan
+    ParameterScan(4 of 850 weights of fc3 by random: ...; alpha -0.5 to 1.5, n = 450, test)
+    >>> scan.linear.shape, len(scan.pattern)  # a loss for each weight and each alpha, a pattern for each weight
+    ((4, 41), 4)
     """
     return answer(
         iter_parameters(

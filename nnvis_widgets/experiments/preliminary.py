@@ -115,6 +115,13 @@ def preliminary_epochs(
     ------
     TrainError
         The training does not do what it was asked for.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo_training("digits", samples=100)
+    >>> nv.preliminary_epochs(demo.train, demo.evaluators, demo.data, epochs=2, seeds=2, schedules=["decayed"])
+    EpochStudy(...)
     """
     return answer(
         iter_preliminary_epochs(

@@ -73,7 +73,9 @@ def preliminary_test_size(
 
     Examples
     --------
-    >>> study = preliminary_test_size(np.arange(100.0), sizes=[25, 100])
+    >>> import numpy as np
+    >>> import nnvis_widgets as nv
+    >>> study = nv.preliminary_test_size(np.arange(100.0), sizes=[25, 100])
     >>> study.spread["loss"].round(3).tolist()
     [5.025, 0.0]
     >>> study.error["loss"].round(3).tolist()

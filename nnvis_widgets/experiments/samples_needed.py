@@ -97,8 +97,10 @@ def samples_needed(
 
     Examples
     --------
+    >>> import numpy as np
+    >>> import nnvis_widgets as nv
     >>> both = np.array([[0.0, 1.0, 2.0, 3.0], [0.5, 1.0, 2.5, 3.0]])
-    >>> needed = samples_needed(both, delta=0.1)
+    >>> needed = nv.samples_needed(both, delta=0.1)
     >>> round(needed.paired), round(needed.unpaired)
     (32, 1184)
     """

@@ -78,6 +78,16 @@ def measure_surface(
     Notes
     -----
     Random, filter-normalised slices and trajectories on them: Li et al. (2018).
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> surface = nv.measure_surface(demo.evaluator, nv.random_plane(demo.model), resolution=5)
+    >>> surface
+    SurfaceResult(random plane: 5 x 5 points, x -1 to 1, y -1 to 1, loss 0... to ...; n = 450, test)
+    >>> bool(surface.loss[2, 2] == surface.center_loss)
+    True
     """
     return answer(
         iter_surface(

@@ -72,6 +72,14 @@ def measure_training(evaluator: Evaluator, run: RunLike, *, samples: int | None 
     -------
     PathResult
         Of kind "training": ``epochs``, and ``alphas`` = share of the epochs that had passed.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> training = nv.measure_training(demo.evaluator, demo.run)
+    >>> training.epochs.tolist(), bool(training.loss[-1] < training.loss[0])
+    ([0.0, 1.0, 2.0, 3.0, 4.0], True)
     """
     return answer(iter_training(evaluator, run, samples=samples))
 

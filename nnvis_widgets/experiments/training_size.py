@@ -105,6 +105,16 @@ def preliminary_training_size(
     Returns
     -------
     TrainingSizeStudy
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo_training("digits", samples=100)
+    >>> sizes = nv.preliminary_training_size(
+    ...     demo.train, demo.evaluators, demo.data, epochs=1, sizes=[50, 100], subsets=2, seeds=2, steps=3
+    ... )
+    >>> sizes
+    TrainingSizeStudy(...)
     """
     return answer(
         iter_preliminary_training_size(

@@ -28,6 +28,9 @@ class Finished:
         check_run(run)
         self.run: Any = run
 
+    def __repr__(self) -> str:
+        return repr(self.run)
+
     @property
     def layout(self) -> Layout:
         """Names and shapes of the parameters."""

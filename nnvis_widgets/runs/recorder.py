@@ -53,12 +53,21 @@ class Recorder:
 
     Examples
     --------
-    >>> with Recorder(model, "runs/lenet") as recorder:              # doctest: +SKIP
-    ...     for epoch in range(1, 16):
-    ...         train_one_epoch()
-    ...         recorder.record(epoch=epoch, test_loss=0.3)
+    >>> import tempfile, torch
+    >>> import nnvis_widgets as nv
+    >>> model, folder = torch.nn.Linear(4, 2), tempfile.TemporaryDirectory()
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> with nv.Recorder(model, f"{folder.name}/run") as recorder:
+    ...     for epoch in range(1, 4):
+    ...         loss = model(torch.ones(8, 4)).square().mean()
+    ...         loss.backward()
+    ...         optimizer.step()
+    ...         recorder.record(epoch=epoch, train_loss=loss.item())
     ...         if recorder.stop_requested:
     ...             break
+    >>> recorder.run
+    Run(...: 4 checkpoints, epochs 0 to 3)
+    >>> folder.cleanup()
     """
 
     def __init__(self, model: nn.Module, folder: str | os.PathLike, *, resume: bool = False):
@@ -75,6 +84,11 @@ class Recorder:
         self._inside = False
         self._listeners = Listeners()
         self._writing = threading.RLock()  # a bookmark may come from another thread than the training's
+
+    def __repr__(self) -> str:
+        state = "recording" if self._inside else "not recording"
+        asked = ", asked to stop" if self.stop_requested else ""
+        return f"Recorder({type(self._model).__name__} into {self.folder}: {len(self._entries)} checkpoints, {state}{asked})"
 
     def __enter__(self) -> Recorder:
         exists = (self.folder / INDEX).is_file()

@@ -38,6 +38,16 @@ class Run(Sequence):
         The first state; the one nearest to half of the epochs (the earlier of two); the last.
     bookmarks : list of (int, str or None)
         Index and label of the checkpoints that ``recorder.bookmark()`` marked, in that order.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import nnvis_widgets as nv
+    >>> run = nv.Run.from_states([{"weight": torch.full((2, 3), value)} for value in (0.0, 0.8, 1.0)], epochs=[0, 5, 10])
+    >>> run
+    Run(3 states in memory: 3 checkpoints, epochs 0 to 10)
+    >>> round(run.mid["weight"][0, 0].item(), 3), run[1].epoch
+    (0.8, 5.0)
     """
 
     def __init__(

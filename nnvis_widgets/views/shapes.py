@@ -102,8 +102,8 @@ def frame_epochs(epochs: Sequence[np.ndarray], most: int = 160) -> np.ndarray:
 
     Examples
     --------
-    >>> frame_epochs([np.array([0.0, 1.0]), np.array([1.0, 3.0])], most=5)
-    array([0., 0.5, 1., 2., 3.])
+    >>> frame_epochs([np.array([0.0, 1.0]), np.array([1.0, 3.0])], most=5).tolist()
+    [0.0, 0.5, 1.0, 2.0, 3.0]
     """
     known = np.unique(np.concatenate([np.asarray(e, float) for e in epochs])) if epochs else np.zeros(1)
     parts = max(1, min(8, (most - 1) // max(len(known) - 1, 1)))

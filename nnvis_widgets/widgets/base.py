@@ -17,10 +17,11 @@ import ipywidgets as widgets
 from ..jobs import Debounce, Job, Step, Worker, stepwise
 from ..results import Result, ResultSet
 from ..views.static import picture, static_bundle
+from .naming import OneLine
 from .status import Status
 
 
-class Explorer(widgets.VBox):
+class Explorer(OneLine, widgets.VBox):
     """Base of the explorers. A subclass says which traits recompute, what the steps of the work are, and how to draw.
 
     Attributes

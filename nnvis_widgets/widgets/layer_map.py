@@ -75,6 +75,13 @@ class LayerMap(LayerSettings):
         The layer that is chosen.
     results : dict of str to Result
         "layers": the study; "joint"; once they were measured also "history" and "draws", a re-randomisation of the same rows.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> nv.LayerMap(demo.evaluator, demo.run)
+    LayerMap(view='layers', kind='reinit', unit='module', split='test'; run: 5 checkpoints)
     """
 
     def __init__(

@@ -79,6 +79,13 @@ class ParameterExplorer(ParameterHands):
     plateau_length, plateau, noise : float
         Conventions of the labels: how long a flat region is, within which share of the range, and how many times the rounding
         noise is a difference. They label anew, and measure nothing.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> nv.ParameterExplorer(demo.evaluator, demo.run)
+    ParameterExplorer(scope=None, choose='distance', split='test'; run: 5 checkpoints)
     """
 
     def __init__(

@@ -67,6 +67,13 @@ class PathExplorer(PathSettings):
     metric : str or None
         What the second plot shows.
     log_loss, band, crossings : bool
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> nv.PathExplorer(demo.evaluator, demo.run)
+    PathExplorer(view='path', scope=None, kind='both', split='test'; run: 5 checkpoints)
     """
 
     def __init__(self, evaluator: Any, run: Any, **settings: Any):

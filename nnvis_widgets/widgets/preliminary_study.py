@@ -18,6 +18,7 @@ from ..views.static import picture, static_bundle
 from ..views.theme import style_sheet
 from .assist import Assist
 from .base import parts_of
+from .naming import OneLine
 from .parts import Files
 from .preliminary_measured import SamplesPanel, TestSizePanel
 from .preliminary_panels import Panel, Source
@@ -44,7 +45,7 @@ LABELS = {
 }  # fmt: skip
 
 
-class PreliminaryStudy(widgets.VBox):
+class PreliminaryStudy(OneLine, widgets.VBox):
     """What an experiment needs before it begins, with your training and your data, in four tabs.
 
     "Epochs" and "Training size" train when their button is pressed, epoch by epoch in the background; what is finished is kept,
@@ -73,8 +74,10 @@ class PreliminaryStudy(widgets.VBox):
 
     Examples
     --------
-    >>> demo = nv.load_demo_training("digits")                                        # doctest: +SKIP
-    >>> nv.PreliminaryStudy(demo.evaluators, demo.train, demo.data)                   # doctest: +SKIP
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo_training("digits")
+    >>> nv.PreliminaryStudy(demo.evaluators, demo.train, demo.data)
+    PreliminaryStudy(tab='epochs'; no run)
     """
 
     tab = traitlets.Enum(list(PANELS))

@@ -93,6 +93,13 @@ class SurfaceExplorer(SurfaceSettings):
         A and B: where the model is asked.
     checkpoint : (str, int) or None
         Name of the run and index of the checkpoint that is asked.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> nv.SurfaceExplorer(demo.evaluator, demo.run)
+    SurfaceExplorer(run='run', plane_kind='three-point', split='test'; run: 5 checkpoints)
     """
 
     def __init__(self, evaluator: Any, run: Any, *, planes: Mapping[str, Plane] | None = None, **settings: Any):

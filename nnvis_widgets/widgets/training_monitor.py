@@ -70,6 +70,13 @@ class TrainingMonitor(Explorer):
 
     Examples
     --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> nv.TrainingMonitor(demo.run, demo.evaluator)
+    TrainingMonitor(Run(...: 5 checkpoints, epochs 0 to 4))
+
+    Of a training that goes on, in a notebook:
+
     >>> recorder = nv.Recorder(model, "runs/lenet")                      # doctest: +SKIP
     >>> display(nv.TrainingMonitor(recorder, evaluator))                 # doctest: +SKIP
     >>> with recorder:                                                   # doctest: +SKIP

@@ -60,6 +60,13 @@ class Workbench(WorkbenchSettings):
         The run that stands beside the first one.
     explorers : dict of (str, str) to Explorer
         Those that have been made, by tab and run.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> nv.Workbench(demo.evaluator, demo.run)
+    Workbench(tab='Paths', scope=None, kind='both', split='test', compare=None; run: 5 checkpoints)
     """
 
     def __init__(self, evaluator: Any, run: Any, *, recorder: Any = None, train: Any = None, data: Any = None, **settings: Any):

@@ -13,12 +13,13 @@ import traitlets
 
 from ..core.scope import Scope
 from ..core.states import Layout
+from .naming import OneLine
 from .path_settings import canonical
 from .sharing import SELECTION, Selection
 from .workbench_making import Given
 
 
-class WorkbenchSettings(widgets.VBox):
+class WorkbenchSettings(OneLine, widgets.VBox):
     """The traits of `Workbench`, documented there."""
 
     scope = traitlets.Any(None, allow_none=True)
