@@ -23,7 +23,7 @@ def test_an_evaluator_says_what_is_measured_on_what_and_how(world, evaluator):
     assert "no BatchNorm" not in repr(evaluator)
 
 
-def test_a_demo_says_the_shapes_of_its_images_and_how_it_was_trained(world):
+def test_a_demo_says_the_shapes_of_its_images_and_how_it_was_trained(world, tmp_path):
     evaluator, run = world
     images = torch.zeros(9, 1, 32, 32), torch.zeros(9)
     settings = {"data": "digits", "epochs": 3, "schedule": "step", "optimizer": "sgd", "seed": 7}
@@ -31,7 +31,7 @@ def test_a_demo_says_the_shapes_of_its_images_and_how_it_was_trained(world):
     assert repr(demo) == (
         "Demo(Sequential on digits: train (9, 1, 32, 32), test (4, 1, 32, 32), epochs 3, schedule step, optimizer sgd, seed 7)"
     )
-    training = nv.load_demo_training("digits", device="cpu")
+    training = nv.load_demo_training("digits", cache=tmp_path, device="cpu")
     assert repr(training).startswith("DemoTraining(LeNet on images (1047, 1, 32, 32): lr 0.1, momentum 0.5")
     assert repr(training).endswith("; evaluators train n = 300, validation n = 300, test n = 450)")
 
