@@ -39,6 +39,16 @@ def iter_path(
 
     Within the first batch, points that have not been reached yet are NaN. Closing the generator stops the work; what was
     yielded stays a valid result over its `n` samples. Parameters, errors: see `measure_path`.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> for partial in nv.iter_path(demo.evaluator, nv.LinearPath(demo.run.initial, demo.run.final), [0, 0.5, 1]):
+    ...     if partial.n >= 128 and partial.fraction < 1:  # that many samples are enough to see it
+    ...         break
+    >>> partial.loss.shape
+    (3,)
     """
     # not itself a generator function: bad input is refused when it is called, not at the first step
     check_evaluator(evaluator)

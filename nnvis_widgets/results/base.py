@@ -90,6 +90,16 @@ def load(path: str | os.PathLike) -> Result:
     ------
     FileNotFoundError, nnvis_widgets.store.StoreError
         No such file; not a result of this package, cut short, or of a newer format.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import nnvis_widgets as nv
+    >>> demo, folder = nv.load_demo("digits", epochs=4), tempfile.TemporaryDirectory()
+    >>> nv.measure_training(demo.evaluator, demo.run).save(f"{folder.name}/training.safetensors")
+    >>> nv.load(f"{folder.name}/training.safetensors")
+    PathResult(training path of model: 5 points, alpha 0 to 1, loss 0... to 2..., lowest at alpha ...; n = 450, test)
+    >>> folder.cleanup()
     """
     arrays, about = store.read_arrays(path)
     return _known(about, path)._restored(arrays, about)
