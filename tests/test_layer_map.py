@@ -186,6 +186,10 @@ class TestHistory:
         alone = nv.measure_layer_history(nv.Evaluator(model, data, device="cpu"), run)
         np.testing.assert_array_equal(history.criticality, alone.criticality)
         assert history.criticality.shape == (4, 3)
+        assert "120 samples cannot show a layer to be harmless to within 1.00% of accuracy" in explorer.state_line.value
+        explorer.margin = 0.2
+        assert "cannot show" not in explorer.state_line.value
+        explorer.margin = 0.01
         written = {
             (x, y): text
             for mark in view.counts.values()

@@ -16,6 +16,7 @@ from nnvis_widgets.experiments import parameters
 from nnvis_widgets.experiments.evidence import Resamples, evidence
 from nnvis_widgets.results import ParameterScan
 from nnvis_widgets.results.labelling import votes_of
+from nnvis_widgets.widgets.parameter_scene import pages_of
 
 ALPHAS = np.linspace(-0.5, 1.5, 41)
 
@@ -322,7 +323,57 @@ class TestChoice:
         assert listed.index == [("2.weight", (3, 4)), ("2.weight", (0, 1))]
         assert listed.choose == "list"
         assert listed.n == 100
-        assert np.isnan(listed.effect).all()
+        assert np.isfinite(listed.effect).all()
+
+    @pytest.mark.parametrize("choose", ["distance", "random", [("0.bias", (2,)), ("2.weight", (3, 4)), ("0.weight", (1, 30))]])
+    def test_of_weights_chosen_otherwise_the_effect_is_that_on_all_samples(self, trained, scanned, choose):
+        model, run, (x, y) = trained
+        evaluator, _ = scanned
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        grads = [p.grad.clone() for p in model.parameters()]  # those of the last training step
+        parts = list(nv.iter_parameters(evaluator, run, count=7, choose=choose, alphas=np.linspace(0, 1, 5)))
+        wide = copy.deepcopy(model).double()
+        wide.load_state_dict(run.final)
+        nn.functional.cross_entropy(wide(x.double()), y).backward()
+        slopes = {name: p.grad * (run.final[name] - run.initial[name]).double() for name, p in wide.named_parameters()}
+        expected = [float(slopes[tensor][position]) for tensor, position in parts[-1].index]
+        assert parts[-1].effect == pytest.approx(expected, rel=1e-3, abs=1e-8)
+        assert np.abs(parts[-1].effect).max() > 1e-5
+        assert all(part.effect.shape == (len(part),) for part in parts)
+        measured = [part for part in parts if np.isfinite(part.linear).any()]
+        assert measured
+        assert all(np.array_equal(part.effect, parts[-1].effect) for part in measured)
+        by_size = [row for page in pages_of(parts[-1], "effect", "all") for row in (cell.row for cell in page.cells)]
+        assert sorted(by_size) == list(range(len(expected)))
+        for pattern in set(parts[-1].pattern):
+            own = [abs(expected[row]) for row in by_size if parts[-1].pattern[row] == pattern]
+            assert own == sorted(own, reverse=True)
+        assert "no_effect" not in parts[-1].provenance["selection"]
+        assert [p.requires_grad for p in model.parameters()] == [True] * 4
+        assert all(torch.equal(p.grad, grad) for p, grad in zip(model.parameters(), grads, strict=True))
+        assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+    @pytest.mark.parametrize("way", ["detached", "numpy", "out of memory"])
+    def test_without_a_derivative_there_is_no_effect_and_all_else(self, trained, scanned, way):
+        model, run, data = trained
+        expected = nv.measure_parameters(scanned[0], run, count=3, alphas=np.linspace(0, 1, 5))
+
+        def forward(module, inputs):
+            if way == "detached":
+                return module(inputs).detach()
+            if way == "numpy":
+                return torch.from_numpy(module(inputs).numpy())
+            if torch.is_grad_enabled():
+                raise torch.OutOfMemoryError("no room")
+            return module(inputs)
+
+        evaluator = nv.Evaluator(
+            model, data, device="cpu", batch_size=100, forward=lambda module, batch: (forward(module, batch[0]), batch[1])
+        )
+        scan = nv.measure_parameters(evaluator, run, count=3, alphas=np.linspace(0, 1, 5))
+        assert np.isnan(scan.effect).all()
+        assert scan.provenance["selection"]["no_effect"]
+        np.testing.assert_allclose(scan.linear, expected.linear, rtol=1e-5)
 
     @pytest.mark.parametrize(
         ("wrong", "says"),

@@ -29,7 +29,7 @@ class Measured:
     Parameters
     ----------
     scan : ParameterScan
-        Of the chosen weights, without measurements; its noise floor is in force.
+        Of the chosen weights, without measurements; its noise floor is in force, and its effects where there are no `slopes`.
     columns : ndarray of int, shape (K,) or (2 K,)
         Which of a weight's rows in a sweep each point is.
     rows : int
@@ -161,9 +161,9 @@ class Measured:
         return done.labelled(self._rules)
 
     def _effect(self) -> np.ndarray:
-        """Return gradient times way on the samples that the weights were not chosen by."""
+        """Return gradient times way: what is known from the start, or that on the samples that the weights were not chosen by."""
         if self._slopes is None:
-            return np.full(len(self._scan), np.nan)
+            return self._scan.effect
         (half, whole), (chosen, counted) = self._slopes, self._loaded
         if counted <= chosen:
             return np.full(len(self._scan), np.nan)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.curvature import CurvatureError
 from ..core.evaluator import Evaluator
 from ..core.family import LinearPath, QuadraticPath, check_alphas, check_states
 from ..core.patterns import PatternRules, turning_point, u
@@ -105,6 +106,10 @@ def _run(plan: Plan, choose: str, given: list[Index] | None, known: dict[str, An
     policy = evaluator.policy(scope)
     union = evaluator.family(scope, plan.states, plan.states[-1])
     empty = _empty(plan, given, choose)
+    if slopes is None:
+        effect, unknown = yield from _effect(plan, empty, n)
+        empty = replace(empty, effect=effect)
+        known = {**known, **({"no_effect": unknown} if unknown else {})}
     rounding = yield from rounding_of(plan, empty, union, policy)
     empty = replace(empty, rounding=rounding).labelled(plan.rules)
     measured = Measured(empty, plan.columns, len(plan.rows), n, fresh, slopes, plan.seed)
@@ -136,6 +141,17 @@ def _by_effect(plan: Plan, n: int) -> Generator[ParameterScan, None, tuple[list[
     again = gradient if half.n >= n else (yield from _gradient(whole, waiting))
     slopes = [values_at({name: g[name] * way[name] for name in way if name in g}, chosen) for g in (gradient, again)]
     return chosen, half.n, (slopes[0], slopes[1])
+
+
+def _effect(plan: Plan, waiting: ParameterScan, n: int) -> Generator[ParameterScan, None, tuple[np.ndarray, str]]:
+    """Return gradient * way of chosen weights on all samples, from one pass; or NaN, and why there is none."""
+    evaluator, chosen = plan.evaluator, waiting.index
+    try:
+        curvature = evaluator.differentiate(plan.states[-1], scope=scope_of(chosen, evaluator.layout, "chosen"), samples=n)
+        gradient = yield from _gradient(curvature, waiting)
+    except (CurvatureError, RuntimeError) as error:  # paths need no derivative, nor the memory of one: they go on without
+        return np.full(len(chosen), np.nan), str(error)
+    return values_at(gradient, chosen) * (waiting.final - waiting.start), ""
 
 
 def _gradient(curvature: Any, waiting: ParameterScan) -> Generator[ParameterScan, None, State]:
@@ -223,7 +239,9 @@ def measure_parameters(
     -----
     The patterns: Nemcova (2021, section 6.4); why there are these: `nnvis_widgets.core.patterns`. All other weights stay at the
     end. Weights that are chosen by their effect are chosen on the first half of the samples; their `effect` and what holds beyond
-    the samples are estimated on the other half, since the largest of many estimates are too large (the winner's curse).
+    the samples are estimated on the other half, since the largest of many estimates are too large (the winner's curse). Of weights
+    that are chosen otherwise the effect is that on all samples. It is taken at the end with the end's own buffers, whatever the
+    BatchNorm policy; of a model or loss without a derivative it is NaN, and ``provenance["selection"]["no_effect"]`` says why.
 
     Examples
     --------

@@ -86,7 +86,13 @@ def swept(plan: Plan, members: list[WeightFamily], rows: np.ndarray, reference: 
 
 
 def rounding_of(plan: Plan, waiting: ParameterScan, union: WeightFamily, policy: str) -> Generator[ParameterScan, None, float]:
-    """Return the deviation of the rounding noise of a mean loss, from points next to each other half-way of a few weights."""
+    """Return the deviation of the rounding noise of a mean loss, from points next to each other half-way of a few weights.
+
+    Not from evaluations of one point in several orders of the samples: means are added up in float64, so another order says next
+    to nothing, and how a sample's own loss rounds is the same in every order. It is another at every point of a curve, though, and
+    that is the noise which a curve shows. (1000 samples, a small convolutional network in float32: five orders have a deviation of
+    2e-10, five orders with five batch sizes 4e-10, neighbouring points 1.6e-9.)
+    """
     moved = np.flatnonzero(waiting.distance > 0)[:_PROBED]
     members, rows = [], []
     for number in moved.tolist():

@@ -80,7 +80,7 @@ def layer_history_figure(history: LayerHistory) -> Figure:
                           color="black" if value > 0.55 else "white")  # fmt: skip
     figure.suptitle(f"each {history.unit} put back to each checkpoint, all others at the end")
     notes = ["white tick: no harm from there on"] if np.isfinite(history.replaceable_since).any() else []
-    _finish(figure, [caption(history.provenance, history.n), *notes, "one training run: another seed may give other labels"])
+    _finish(figure, [caption(history.provenance, history.n), *notes, *history.notes])
     return figure
 
 

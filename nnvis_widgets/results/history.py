@@ -121,5 +121,6 @@ class LayerHistory(Labelled, Result):
         axes.set_yticks(np.arange(len(self.layers)) + 0.5, self.layers)
         axes.invert_yaxis()
         axes.set_xlabel("put back to epoch")
-        axes.set_title(caption(self.provenance, self.n), fontsize="small")
+        said = [caption(self.provenance, self.n), *([self.too_few] if self.too_few else [])]
+        axes.set_title("\n".join(said), fontsize="small")
         return axes

@@ -53,8 +53,9 @@ class ParameterScan(Result):
     distance, relative_distance : ndarray, shape (P,)
         |final - start|, and the same over the root mean square of its layer's.
     effect : ndarray, shape (P,)
-        Expected rise of the loss from taking the weight back, -gradient * (final - start) at the end; NaN where weights were not
-        chosen by it. It is estimated on other samples than those that it was chosen by.
+        gradient * (final - start) at the end, which is the slope of the linear path there: to first order, what the loss falls by
+        when the weight is taken back. NaN where there is no derivative. On all samples, or where weights were chosen by it, on
+        others than those that they were chosen by.
     rho, alpha_turn, u_turn : ndarray, shape (P,)
         Share of the way at the mid checkpoint; where the quadratic path turns round, and how far the weight is there.
     u_star, u_star_low, u_star_high : ndarray, shape (P,)

@@ -88,6 +88,8 @@ def notes(explorer: LayerMap, shown: LayerStudy | LayerHistory) -> list[str]:
         found = [f"{metric}: trained {trained:.4g}, chance {chance:.4g}"]
     if explorer.metric == "loss" and explorer.view == "layers":
         found[0] += "; a rise of the loss has no upper end: read the order, not the size"
+    if shown.too_few and shown.fraction == 1.0:
+        found.append(f"<b>too few samples</b>: {shown.too_few}")
     if not isinstance(shown, LayerStudy):
         return found
     if shown.kind == "reinit" and shown.at == 0 and shown.epoch > 0:

@@ -135,6 +135,9 @@ def state_line(explorer: ParameterExplorer) -> str:
     lost = scan.counts()["not-moved"]
     if lost:
         notes.append(f"{lost} have not moved and no place in the diagram")
+    if why := scan.provenance.get("selection", {}).get("no_effect"):
+        instead = ", so in order of distance" if explorer.sort == "effect" else ""
+        notes.append(f"no first-order effects{instead} ({html.escape(why)})")
     if scan.choose in ("distance", "effect"):
         notes.append("chosen as the largest: not typical of the others")
     conventions = (
