@@ -343,6 +343,9 @@ class TestChoice:
         measured = [part for part in parts if np.isfinite(part.linear).any()]
         assert measured
         assert all(np.array_equal(part.effect, parts[-1].effect) for part in measured)
+        with torch.inference_mode():
+            again = nv.measure_parameters(evaluator, run, count=7, choose=choose, alphas=np.linspace(0, 1, 5))
+        assert np.array_equal(again.effect, parts[-1].effect)
         by_size = [row for page in pages_of(parts[-1], "effect", "all") for row in (cell.row for cell in page.cells)]
         assert sorted(by_size) == list(range(len(expected)))
         for pattern in set(parts[-1].pattern):

@@ -188,7 +188,7 @@ class Curvature:
             moved = torch.view_as_complex(leaf) if weights[name].is_complex() else leaf
             if index is not None:
                 at = weights[name]
-                moved = at.reshape(-1).index_put((index.to(at.device),), moved).reshape(at.shape)
+                moved = at.reshape(-1).index_put((_plain(index).to(at.device),), moved).reshape(at.shape)
             weights[name] = moved
         tensors = self._fixed | {f"model.{name}": tensor for name, tensor in weights.items()}
         tensors.update({name: tensors[name].clone() for name in self._replica.written})
