@@ -90,7 +90,11 @@ class LayerHistory(Labelled, Result):
     @property
     def notes(self) -> list[str]:
         """What a reader of the map must know: why nothing is defined, or nothing harmless before the last checkpoint."""
-        return [*self._common_notes(), *([f"{self.too_few}, at any checkpoint"] if self.too_few else []), ONE_RUN]
+        return [
+            *self._common_notes(),
+            *([f"{self.too_few}; so only a layer that no longer moves counts as replaceable"] if self.too_few else []),
+            ONE_RUN,
+        ]
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return one row for each layer at each checkpoint."""
@@ -121,6 +125,9 @@ class LayerHistory(Labelled, Result):
         axes.set_yticks(np.arange(len(self.layers)) + 0.5, self.layers)
         axes.invert_yaxis()
         axes.set_xlabel("put back to epoch")
-        said = [caption(self.provenance, self.n), *([self.too_few] if self.too_few else [])]
+        said = [
+            caption(self.provenance, self.n),
+            *([f"too few samples to show harmlessness ({self.margin:.2%})"] if self.too_few else []),
+        ]
         axes.set_title("\n".join(said), fontsize="small")
         return axes
