@@ -21,10 +21,13 @@ _END = object()
 
 @dataclass(eq=False)
 class Job:
-    """One piece of work. `state` is "running", "done", "cancelled", "replaced" or "failed"."""
+    """One piece of work. `state` is "running", "done", "cancelled", "replaced" or "failed".
+
+    Where `on_partial` returns False there was nothing to show, and the next partial result need not wait.
+    """
 
     make: Callable[[], Iterator[Any]]
-    on_partial: Callable[[Any], None]
+    on_partial: Callable[[Any], Any]
     on_done: Callable[[Any], None]
     on_error: Callable[[BaseException], None]
     on_cancel: Callable[[], None] = lambda: None
@@ -167,8 +170,7 @@ class Worker:
                 if item is _END:
                     break
                 last, pending = item, True
-                if job.state == "running" and time.monotonic() - shown >= DELIVERY:
-                    job.on_partial(item)
+                if job.state == "running" and time.monotonic() - shown >= DELIVERY and job.on_partial(item) is not False:
                     shown, pending = time.monotonic(), False
             if job.state == "running":
                 job.on_done(last)

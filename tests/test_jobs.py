@@ -90,6 +90,19 @@ def test_steps_run_in_one_thread_and_deliver_on_the_loops_thread():
     assert seen.done == [3]
 
 
+def test_the_first_result_that_can_be_shown_does_not_wait_for_one_that_could_not():
+    async def work():
+        shown, ended = [], []
+        worker = Worker()
+        job = Job(counting(3), lambda item: item > 0 and not shown.append(item), ended.append, ended.append)
+        worker.submit(job)
+        await worker.wait()
+        worker.close()
+        return shown, ended
+
+    assert asyncio.run(work()) == ([1], [2])
+
+
 def test_partial_results_are_thinned_and_the_last_one_always_arrives():
     async def main():
         seen, worker = Seen(), Worker()

@@ -199,12 +199,13 @@ class Explorer(OneLine, widgets.VBox):
 
         self._worker.submit(Job(lambda: stepwise(steps, self._cache), self._partial, succeed, self._fail, self._cancelled))
 
-    def _partial(self, delivered: tuple[dict[str, Result], float]) -> None:
+    def _partial(self, delivered: tuple[dict[str, Result], float]) -> bool:
         self.results, fraction = delivered
         job = self._worker.job
         if job is not None and job.state == "running":
             self.status.advance(fraction, job.seconds)
         self._draw()
+        return bool(self.results)
 
     def _succeed(self, steps: Sequence[Step]) -> None:
         if steps:  # a saved result has none, and stays

@@ -209,15 +209,15 @@ class ParameterExplorer(ParameterHands):
         self._lines = Lines(before[1])
         self._draw()
 
-    def _partial(self, delivered: tuple[dict[str, Result], float]) -> None:
+    def _partial(self, delivered: tuple[dict[str, Result], float]) -> bool:
         if self._preview is None:
-            super()._partial(delivered)
-            return
+            return super()._partial(delivered)
         # the preview is of all samples, unlike what is coming in, and stays until that is complete
         self.results, fraction = delivered
         job = self._worker.job
         if job is not None and job.state == "running":
             self.status.advance(fraction, job.seconds)
+        return True
 
     def _succeed(self, steps: Any) -> None:
         self._preview = None
