@@ -377,7 +377,6 @@ def test_in_a_notebook_the_first_picture_waits_for_nothing_that_it_does_not_need
         assert "Figure" in shown(explorer)
         assert not later & shown(explorer)
         await explorer.done()
-        await asyncio.sleep(0)
         assert explorer.surface.fraction == 1.0
         assert later <= shown(explorer)
         assert explorer.controls.resolution.index == 0

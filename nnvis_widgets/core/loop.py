@@ -35,7 +35,7 @@ def entered(
     batches : int
         How many of the samples' batches are measured.
     """
-    done, last = 0, time.monotonic()
+    done, last = 0, time.monotonic() - heartbeat / 2  # the first picture is waited for
     complete = number = 0
 
     def enter() -> None:

@@ -29,6 +29,7 @@ from .surface_study import SurfaceStudy
 from .surface_words import axis_labels, curvatures, heading, state_line, summary
 
 _OF_SOLID = ("exaggeration", "wireframe", "isolines", "opacity")
+_BREATH = 0.25  # seconds in which the first picture reaches the page: building the rest keeps this thread busy
 _PATIENCE = 2.0  # seconds after which the controls come, picture or not
 
 
@@ -216,7 +217,7 @@ class SurfaceExplorer(SurfaceSettings):
         if self._furnished:
             self._draw_beside(scene, plane)
         else:
-            later(0.0, self._furnish)
+            later(_BREATH, self._furnish)
 
     def _draw_beside(self, scene: SurfaceScene, plane: Plane | None) -> None:
         spectrum = plane.spectrum if plane is not None else None
@@ -309,8 +310,7 @@ class SurfaceExplorer(SurfaceSettings):
     async def done(self) -> None:
         """Return when nothing is being computed and nothing is waiting to be, here and in the inspector."""
         await super().done()
-        if self._furnished:
-            await self.inspector.done()
+        await self.inspector.done()
 
     def close(self) -> None:
         """Cancel the work, end its threads, and remove the widget with everything in it."""
