@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 
 import numpy as np
 import pages
@@ -347,9 +348,18 @@ def test_pictures_are_filtered_sorted_turned_scaled_and_opened(weights, scan):
     order = weights.order()
     weights.choose("sort", "sort: confidence")
     weights.until(lambda: weights.order() != order, "another order")
-    weights.choose("sort", "sort: effect")  # which is not known of these: then it is the distance
-    weights.until(lambda: weights.order() == order, "the order by distance")
+    weights.choose("sort", "sort: effect")
+
+    def by_effect():
+        rows = [
+            next(at for at, name in enumerate(scan.names) if name.endswith(label.removesuffix(" ?"))) for label in weights.order()
+        ]
+        pairs = [(one, two) for one, two in pairwise(rows) if scan.pattern[one] == scan.pattern[two]]
+        return pairs and all(abs(scan.effect[one]) >= abs(scan.effect[two]) * (1 - 1e-3) for one, two in pairs)
+
+    weights.until(by_effect, "the order by effect within each pattern")
     weights.choose("sort", "sort: distance")
+    weights.until(lambda: weights.order() == order, "the order by distance")
     for there, back in (("button", "button"), ("key", "key")):
         weights.click("after") if there == "button" else plots.press("PageDown")
         weights.until(lambda: "page 2" in weights.text("page") and weights.order() != order, f"the second page by a {there}")
