@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .base import NAN, Result, caption, new_axes
-from .faithfulness import COLOURS, MARKERS, SHORT, SPACES
+from .faithfulness import COLOURS, MARKERS, SHORT, SPACES, cell_of, index_of
 
 if TYPE_CHECKING:
     import pandas
@@ -127,7 +127,7 @@ class FaithfulnessAgreement(Result):
         one, other : (path, clock)
         space : str
         """
-        a, b = self._cell(*one), self._cell(*other)
+        a, b = cell_of(self, *one), cell_of(self, *other)
         values = self._of(space)
         gap, low, high = self._interval(values[:, a[0], a[1]] - values[:, b[0], b[1]])
         return float(gap), float(low), float(high)
@@ -143,7 +143,7 @@ class FaithfulnessAgreement(Result):
             closest in weight space by construction.
         """
         wanted = [clock for clock in self.clocks if clock not in FITTED] or self.clocks if clocks is None else clocks
-        columns = [self._index("clock", clock, self.clocks) for clock in wanted]
+        columns = [index_of("clock", clock, self.clocks) for clock in wanted]
         values = self._of(space)[:, :, columns]
         flat = values.reshape(len(self.runs), -1)
         mean = np.where(np.isfinite(flat).all(axis=0), flat.mean(axis=0), np.inf)
@@ -191,7 +191,7 @@ class FaithfulnessAgreement(Result):
         return f"{where}: {_pm(found.mean, found.sd)}, best in {found.wins} of {len(self.runs)} runs{others}"
 
     def _said(self, cell: tuple[str, str], space: str) -> str:
-        at = self._cell(*cell)
+        at = cell_of(self, *cell)
         return _pm(float(self.mean(space)[at]), float(self.sd(space)[at]))
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -244,7 +244,7 @@ class FaithfulnessAgreement(Result):
         values, mean, sd = self._of(space), self.mean(space), self.sd(space)
         shown = self.clocks if clocks is None else clocks
         for place, clock in enumerate(shown):
-            c = self._index("clock", clock, self.clocks)
+            c = index_of("clock", clock, self.clocks)
             y = np.arange(len(self.paths)) + 0.18 * (place - (len(shown) - 1) / 2)
             marker, colour = MARKERS.get(clock, "o"), COLOURS.get(clock)
             axes.plot(values[:, :, c].T, y, marker, color=colour, markersize=4, alpha=0.6, markeredgewidth=0)
@@ -270,15 +270,6 @@ class FaithfulnessAgreement(Result):
         if space not in self.distances:
             raise KeyError(f"space: one of {', '.join(map(repr, SPACES))}; received {space!r}")
         return self.distances[space]
-
-    def _cell(self, path: str, clock: str) -> tuple[int, int]:
-        return self._index("path", path, self.paths), self._index("clock", clock, self.clocks)
-
-    @staticmethod
-    def _index(what: str, name: str, known: list[str]) -> int:
-        if name not in known:
-            raise KeyError(f"{what}: one of {', '.join(map(repr, known))}; received {name!r}")
-        return known.index(name)
 
 
 def _sd(values: np.ndarray) -> np.ndarray:

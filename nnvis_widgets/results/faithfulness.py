@@ -140,7 +140,7 @@ class FaithfulnessReport(Result):
             Such as ("speed-only", "epochs") and ("quadratic", "epochs").
         space : str
         """
-        a, b = self._cell(*one), self._cell(*other)
+        a, b = cell_of(self, *one), cell_of(self, *other)
         values = _mean(self._single(space))
         gap = float(values[a] - values[b])
         if space == "weights":
@@ -213,7 +213,7 @@ class FaithfulnessReport(Result):
         values, low, high = self.distances(space)
         shown = self.clocks if clocks is None else clocks
         for place, clock in enumerate(shown):
-            c = self._index("clock", clock, self.clocks)
+            c = index_of("clock", clock, self.clocks)
             y = np.arange(len(self.paths)) + 0.16 * (place - (len(shown) - 1) / 2)
             error = np.maximum(np.stack([values[:, c] - low[:, c], high[:, c] - values[:, c]]), 0.0)
             axes.errorbar(
@@ -237,14 +237,17 @@ class FaithfulnessReport(Result):
             raise KeyError(f"space: one of {', '.join(map(repr, SPACES))}; received {space!r}")
         return self.per_checkpoint[space]
 
-    def _cell(self, path: str, clock: str) -> tuple[int, int]:
-        return self._index("path", path, self.paths), self._index("clock", clock, self.clocks)
 
-    @staticmethod
-    def _index(what: str, name: str, known: list[str]) -> int:
-        if name not in known:
-            raise KeyError(f"{what}: one of {', '.join(map(repr, known))}; received {name!r}")
-        return known.index(name)
+def cell_of(report: Any, path: str, clock: str) -> tuple[int, int]:
+    """Return where the numbers of a path by a clock are in a report's arrays."""
+    return index_of("path", path, report.paths), index_of("clock", clock, report.clocks)
+
+
+def index_of(what: str, name: str, known: list[str]) -> int:
+    """Return the place of a name; refuse one that is not there, with those that are."""
+    if name not in known:
+        raise KeyError(f"{what}: one of {', '.join(map(repr, known))}; received {name!r}")
+    return known.index(name)
 
 
 def highest_rise(losses: np.ndarray) -> np.ndarray:
