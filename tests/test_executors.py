@@ -460,6 +460,20 @@ class TestTrouble:
             *_, last = steps
         assert equal(last, nv.measure_path(on(None, model, data, engine="plain"), path, [0.0, 0.5, 1.0]))
 
+    @pytest.mark.timeout(60)
+    def test_a_pool_whose_waiting_tiles_are_cancelled(self, model, data, path):
+        # such a future is done, but concurrent.futures.wait never says so
+        pool = ThreadPoolExecutor(1)
+        gate, started = threading.Event(), threading.Event()
+        pool.submit(lambda: (started.set(), gate.wait(20)))
+        steps = nv.iter_path(on(pool, model, data, batchnorm="final"), path, [0.0, 0.5, 1.0])
+        assert started.wait(20)
+        assert next(steps).fraction == 0  # its tiles wait behind the task above
+        pool.shutdown(wait=False, cancel_futures=True)
+        gate.set()
+        with pytest.raises(ExecutorError, match=r"executor: its workers were lost before .* shut down has to be made anew"):
+            list(steps)
+
     def test_other_samples_in_a_worker_are_refused(self, processes, model, path):
         with pytest.raises(nv.DataError if hasattr(nv, "DataError") else ValueError, match=r"data: .*(other samples|changed)"):
             nv.measure_path(on(processes, model, Changing(), loss=bad_loss), path)

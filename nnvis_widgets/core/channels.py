@@ -52,7 +52,9 @@ class Threads:
 
     def ready(self, future: Any, seconds: float) -> bool:
         """Return whether a tile is done, after some seconds at most."""
-        return bool(concurrent.futures.wait([future], seconds).done)
+        if not future.done():
+            concurrent.futures.wait([future], seconds)
+        return future.done()  # one that was cancelled as its pool shut down is done, though wait() never counts it
 
     def result(self, future: Any) -> Any:
         """Return the answer of a tile that is ready."""
