@@ -1,6 +1,6 @@
 """What a train function of the user's is asked for, what it may answer, and what is refused.
 
-May import: core, numpy, torch.
+May import: core, results, numpy, torch.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from ..core.evaluator import Evaluator
 from ..core.reading import reader
 from ..core.states import State, copied, snapshot
+from ..results.on_splits import SPLITS
 
 Train = Callable[..., Iterator[Any]]
-SPLITS = ("train", "validation", "test")
 REQUIRED = ("subset", "epochs", "seed")
 OPTIONAL = ("steps", "order", "schedule")
 _FORM = "def train(*, subset, epochs, seed): ... yield epoch, model"

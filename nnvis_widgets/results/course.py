@@ -1,6 +1,6 @@
 """What single weights did while a network was trained: their recorded values.
 
-May import: results.base, numpy. pandas and matplotlib are imported by the methods that need them.
+May import: results.base, results.of_weights, numpy. pandas and matplotlib are imported by the methods that need them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from .base import Result, new_axes
+from .base import new_axes
+from .of_weights import OfWeights
 
 if TYPE_CHECKING:
     import pandas
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class WeightCourse(Result):
+class WeightCourse(OfWeights):
     """The values of P single weights at the T recorded checkpoints of a run.
 
     Attributes
@@ -34,13 +35,6 @@ class WeightCourse(Result):
     index: list[tuple[str, tuple[int, ...]]]
     epochs: np.ndarray
     values: np.ndarray
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "index", [(tensor, tuple(position)) for tensor, position in self.index])
-        super().__post_init__()
-
-    def __len__(self) -> int:
-        return len(self.index)
 
     def __repr__(self) -> str:
         turns = self.turns
@@ -67,10 +61,9 @@ class WeightCourse(Result):
         """Return one row for each weight and checkpoint: weight, epoch, value."""
         import pandas
 
-        names = [f"{tensor}[{', '.join(map(str, position))}]" for tensor, position in self.index]
         weights, times = self.values.shape
         return pandas.DataFrame({
-            "weight": np.repeat(names, times), "epoch": np.tile(self.epochs, weights), "value": self.values.ravel(),
+            "weight": np.repeat(self.names, times), "epoch": np.tile(self.epochs, weights), "value": self.values.ravel(),
         })  # fmt: skip
 
     def plot(self, ax: Axes | None = None) -> Axes:

@@ -1,30 +1,28 @@
 """How many epochs a training needs: what `preliminary_epochs` returns.
 
-May import: results.base, numpy. pandas and matplotlib are imported by the methods that need them.
+May import: results.base, results.on_splits, numpy. pandas and matplotlib are imported by the methods that need them.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .base import Result, new_axes
+from .on_splits import ARM_COLOURS, OnSplits
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
 
-ARM_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-SPLITS = ("train", "validation", "test")
 SPLIT_WIDTHS = {"train": 1.0, "validation": 2.5, "test": 2.5}
 FORCED = 0.1  # of the first learning rate: below it, a curve is flat because its steps are small
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class EpochStudy(Result):
+class EpochStudy(OnSplits, Result):
     """Loss and metrics after each epoch of R trainings, and how many epochs are enough; A arms, E epochs.
 
     Attributes
@@ -117,25 +115,6 @@ class EpochStudy(Result):
         """Return the mean curve of the independent trainings of an arm, (E,); NaN where none is complete."""
         values = self.values(quantity, split)[self.seeds(arm)]
         return values.mean(axis=0) if len(values) else np.full(len(self.epochs), np.nan)
-
-    def values(self, quantity: str = "loss", split: str | None = None) -> np.ndarray:
-        """Return the loss, or a metric, of every training, shape (R, E); `split` is the judged one where none is named."""
-        split = self.judged if split is None else split
-        table = self.loss if quantity == "loss" else self.metrics
-        key = split if quantity == "loss" else f"{split}/{quantity}"
-        if key not in table:
-            raise ValueError(f"values: a quantity of {self.quantities} and a split of {self.splits}; got {quantity!r}, {split!r}")
-        return table[key]
-
-    @property
-    def quantities(self) -> list[str]:
-        """What was measured: "loss" and the metrics."""
-        return ["loss", *sorted({name.partition("/")[2] for name in self.metrics})]
-
-    @property
-    def splits(self) -> list[str]:
-        """The splits that were measured."""
-        return [name for name in SPLITS if name in self.loss]
 
     @property
     def rate_left(self) -> np.ndarray:
@@ -238,10 +217,8 @@ class EpochStudy(Result):
             "epoch": np.tile(self.epochs, runs),
             "rate": self.rate.ravel(),
         }
-        for split, quantity in itertools.product(self.splits, self.quantities):
-            columns[f"{split}/{quantity}"] = self.values(quantity, split).ravel()
         high = np.stack([self.excess_high[a] for a in self.arm]).ravel()
-        return pandas.DataFrame(columns | {"excess_high": high})
+        return pandas.DataFrame({**columns, **self._columns(), "excess_high": high})
 
     def plot(self, ax: Axes | None = None, quantity: str = "loss") -> Axes:
         """Draw each training as a thin line, the means as thick ones, and the chosen epochs; returns the axes."""

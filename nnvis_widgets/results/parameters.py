@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base import NAN, Result, caption, new_axes
+from .base import NAN, caption, new_axes
 from .labelling import classify_many, votes_of
+from .of_weights import OfWeights
 from .patterns import PATTERNS, PatternRules, expected_pattern
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ PATTERN_STYLES = {
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class ParameterScan(Result):
+class ParameterScan(OfWeights):
     """The linear and the quadratic path of P single weights, each with its label; K points on each path.
 
     Attributes
@@ -137,13 +138,6 @@ class ParameterScan(Result):
     persistence: np.ndarray = field(default_factory=lambda: np.zeros(0))
     noise_floor: float = NAN
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "index", [(tensor, tuple(position)) for tensor, position in self.index])
-        super().__post_init__()
-
-    def __len__(self) -> int:
-        return len(self.index)
-
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {name}" for name, count in self.counts().items() if count)
         part = "" if self.fraction == 1.0 else f", {self.fraction:.0%} done"
@@ -152,11 +146,6 @@ class ParameterScan(Result):
             f"{counts or 'none measured yet'}; "
             f"alpha {self.alphas.min():g} to {self.alphas.max():g}, n = {self.n}, {self.provenance.get('split', '')}{part})"
         )
-
-    @property
-    def names(self) -> list[str]:
-        """The weights, as ``fc1.weight[3, 17]``."""
-        return [f"{tensor}[{', '.join(map(str, position))}]" for tensor, position in self.index]
 
     @property
     def confidence(self) -> np.ndarray:

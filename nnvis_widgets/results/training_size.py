@@ -1,18 +1,17 @@
 """How the loss depends on the number of training samples: what `preliminary_training_size` returns.
 
-May import: results.base, numpy. pandas and matplotlib are imported by the methods that need them.
+May import: results.base, results.on_splits, numpy. pandas and matplotlib are imported by the methods that need them.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .base import Result, new_axes
-from .epochs import ARM_COLOURS, SPLITS
+from .on_splits import ARM_COLOURS, OnSplits
 
 if TYPE_CHECKING:
     import pandas
@@ -22,7 +21,7 @@ ARM_MARKS = ("o", "s", "^", "D")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class TrainingSizeStudy(Result):
+class TrainingSizeStudy(OnSplits, Result):
     """Loss and metrics at the end of trainings on K sizes of subsets: A arms, J nested subsets of each size, S seeds.
 
     Attributes
@@ -77,25 +76,6 @@ class TrainingSizeStudy(Result):
     fraction: float = 1.0
     provenance: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def quantities(self) -> list[str]:
-        """What was measured: "loss" and the metrics."""
-        return ["loss", *sorted({name.partition("/")[2] for name in self.metrics})]
-
-    @property
-    def splits(self) -> list[str]:
-        """The splits that were measured."""
-        return [name for name in SPLITS if name in self.loss]
-
-    def values(self, quantity: str = "loss", split: str | None = None) -> np.ndarray:
-        """Return the loss, or a metric, of every training, shape (A, K, J, S); `split` is the judged one where none is named."""
-        split = self.judged if split is None else split
-        table = self.loss if quantity == "loss" else self.metrics
-        key = split if quantity == "loss" else f"{split}/{quantity}"
-        if key not in table:
-            raise ValueError(f"values: a quantity of {self.quantities} and a split of {self.splits}; got {quantity!r}, {split!r}")
-        return table[key]
-
     def curve(self, sizes: np.ndarray, arm: int = 0) -> np.ndarray:
         """Return the fitted power law of an arm at some sizes; NaN where it is not identified."""
         a, b, c = (self.fits[name][arm, 0] for name in "abc")
@@ -138,9 +118,7 @@ class TrainingSizeStudy(Result):
         columns: dict[str, Any] = {
             "arm": [self.arms[a] for a in arm], "size": self.sizes[size], "subset": subset, "seed": seed,
         }  # fmt: skip
-        for split, quantity in itertools.product(self.splits, self.quantities):
-            columns[f"{split}/{quantity}"] = self.values(quantity, split).ravel()
-        return pandas.DataFrame(columns).dropna(how="all", subset=[f"{self.judged}/loss"]).reset_index(drop=True)
+        return pandas.DataFrame(columns | self._columns()).dropna(how="all", subset=[f"{self.judged}/loss"]).reset_index(drop=True)
 
     def plot(self, ax: Axes | None = None, quantity: str = "loss") -> Axes:
         """Draw every training as a dot, the means with their intervals, and the power laws; returns the axes."""
