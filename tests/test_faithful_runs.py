@@ -156,6 +156,11 @@ class TestResult:
         row = table[(table.path == "quadratic") & (table.clock == "epochs")].iloc[0]
         assert row["kl_sd"] == pytest.approx(agreement.sd("kl")[QUADRATIC, EPOCHS])
         assert (len(table), row["seeds"]) == (20, 3)
+        page = agreement._repr_html_()
+        skill, low, high = (part[QUADRATIC, EPOCHS] for part in agreement.skill("kl"))
+        assert f"skill {skill:.2f} [{low:.2f}, {high:.2f}]" in page
+        assert page.count("<tr>") == 21
+        assert page.count("●") == 4, "one in each of the three spaces, and in the legend"
         each = agreement.runs_to_pandas()
         cell = each[(each.run == "run 2") & (each.path == "linear") & (each.clock == "arc length")].iloc[0]
         assert cell["weights"] == pytest.approx(reports[1].distances("weights")[0][LINEAR, WAY])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace as Study
 
@@ -12,11 +13,23 @@ from scipy import stats
 
 import nnvis_widgets as nv
 from nnvis_widgets.__main__ import main
-from nnvis_widgets.demo.thesis import FIGURES, STATEMENTS, Evidence, Settings, Thesis, judged, loading
+from nnvis_widgets.demo.thesis import (
+    FIGURES,
+    STATEMENTS,
+    Cards,
+    Evidence,
+    Settings,
+    Thesis,
+    judged,
+    keep,
+    loading,
+    on_mnist,
+    stored,
+)
 from nnvis_widgets.demo.thesis.intervals import median_interval, tau
 from nnvis_widgets.demo.thesis.judging import more_epochs
 from nnvis_widgets.demo.thesis.studying import studied
-from nnvis_widgets.export import course_figure, opacity_figure, training_figure
+from nnvis_widgets.export import course_figure, opacity_figure, scopes_figure, training_figure
 from nnvis_widgets.results import PathResult
 
 EPOCHS = 16
@@ -175,11 +188,53 @@ class TestStatements:
         keys = [statement.key for statement in STATEMENTS]
         assert len(set(keys)) == len(keys) == len(BOTH)
         assert all(statement.says and statement.where and statement.source for statement in STATEMENTS)
-        assert {key for entry in FIGURES for key in entry.keys} <= set(keys)
-        table = FIGURES.to_pandas()
-        assert len(table) == len(FIGURES)
-        assert table.figures.iloc[0].startswith("6.2")
-        assert table.figures.iloc[-1].endswith("6.27")
+        assert {key for entry in FIGURES for key in entry.keys} == set(keys)
+        *figures, tables = FIGURES.to_pandas().figures
+        ends = [[int(number) for number in re.findall(r"6\.(\d+)", numbers)] for numbers in figures]
+        assert [number for each in ends for number in range(each[0], each[-1] + 1)] == list(range(2, 28))
+        assert tables == "tables"
+        assert all(entry.numbers in FIGURES._repr_html_() and entry.ours for entry in FIGURES)
+
+
+class TestStored:
+    def test_what_is_kept_of_mnist_has_every_statement_and_all_that_was_measured(self):
+        kept = on_mnist()
+        found = kept.statements
+        assert found.keys == [statement.key for statement in STATEMENTS]
+        for statement in STATEMENTS:
+            like = statement.claims(BOTH[statement.key][0])
+            assert len(found.rule(statement.key)) == (3 if statement.key == "ambient-layers" else len(like))
+        for schedule in ("step", "constant"):
+            runs = [f"{schedule} {seed}" for seed in found.provenance["seeds"]]
+            assert set(runs) < {run for run, group in zip(found.runs, found.groups, strict=True) if group == schedule}
+            assert len(kept.faithfulness[schedule].runs) == len(runs)
+            assert kept.faithfulness[schedule].n == found.n == 10_000
+        assert found.provenance["date"] in kept._repr_html_()
+        assert sum(file.stat().st_size for file in stored.FOLDER.iterdir()) < 200_000
+
+    def test_it_is_written_and_read_and_stands_beside_other_numbers(self, studies, tmp_path):
+        about = {"data": "digits", "seeds": [0], "schedules": ["step"], "versions": {"torch": "2"}}
+        evidence = [Evidence("step 0", "step", studies[0])]
+        here = Thesis("digits", judged(evidence, **about), evidence)
+        agreement = on_mnist().faithfulness["step"]
+        with pytest.raises(ValueError, match="faithfulness: one agreement for each of step; received none"):
+            keep(here, {}, tmp_path)
+        keep(here, {"step": agreement}, tmp_path, "2026-01-31")
+        again = on_mnist(tmp_path)
+        assert again.statements.claims_to_pandas().equals(here.statements.claims_to_pandas())
+        assert repr(again).startswith(
+            "digits: seeds 0 with each of the schedules step, n = 57 test images; measured until 2026-01-31"
+        )
+        assert again.faithfulness["step"].to_pandas().equals(agreement.to_pandas())
+        both = Cards({"digits <here>": here.statements, "MNIST": on_mnist().statements})
+        page = both["accuracy"]._repr_html_().replace("&nbsp;", " ")
+        for found in (here.statements, on_mnist().statements):
+            assert found.numbers("accuracy", "step")[0] in page
+        assert "digits &lt;here&gt;" in page
+        assert page.count("about 98 %") == 1
+        assert repr(both["accuracy"]).startswith("accuracy: digits <here> ")
+        with pytest.raises(KeyError, match="received 'accurate'"):
+            both["accurate"]
 
 
 class TestIntervals:
@@ -277,6 +332,13 @@ class TestStudies:
         assert [line.get_alpha() for line in lines] == pytest.approx(np.maximum(far / far.max(), 0.08))
         drawn = training_figure({"a": found["training"], "b": found["training"]})
         assert [axes.get_ylabel() for axes in drawn.axes] == ["loss", "accuracy"]
+        panels = scopes_figure([found[f"path/{layer}/{kind}"] for layer in ("fc1", "fc2") for kind in ("linear", "quadratic")]).axes
+        assert len(panels) == 4
+        assert all(len(axes.lines) == 2 for axes in panels)
+        assert panels[1].get_title().startswith("fc2 (distance ")
+        assert panels[2].lines[1].get_ydata() == pytest.approx(found["path/fc1/quadratic"].metrics["accuracy"])
+        with pytest.raises(ValueError, match="results: at least one path"):
+            scopes_figure([])
         with pytest.raises(ValueError, match="same weights"):
             course_figure(found["course/fc2"], found["scan/fc1"])
         with pytest.raises(ValueError, match="measure_training"):

@@ -8,7 +8,7 @@ from .faithfulness import faithfulness_figure, origins_figure
 from .files import PICTURES, file_stem, replacing, save_figure, save_table, write_whole
 from .layers import layer_figure, layer_history_figure
 from .parameters import phase_figure, scan_figure
-from .paths import moved, movement_figure, overview_figure, path_figure
+from .paths import moved, movement_figure, overview_figure, path_figure, scopes_figure
 from .preliminary import preliminary_figure
 from .surfaces import surface_figure, surface_figure_3d
 from .together import course_figure, opacity_figure, training_figure
@@ -33,6 +33,7 @@ __all__ = [
     "save_figure",
     "save_table",
     "scan_figure",
+    "scopes_figure",
     "surface_figure",
     "surface_figure_3d",
     "training_figure",

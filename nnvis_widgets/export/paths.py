@@ -83,6 +83,35 @@ def overview_figure(results: Sequence[PathResult]) -> Figure:
     return figure
 
 
+def scopes_figure(results: Sequence[PathResult]) -> Figure:
+    """Return the paths of several scopes, each with scales of its own: a column for each, a row for the loss and for each metric.
+
+    Parameters
+    ----------
+    results : sequence of PathResult
+        Such as the linear and the quadratic path of every layer; the scopes stand in the order in which they come.
+    """
+    scopes = list(dict.fromkeys(result.scope for result in results))
+    if not scopes:
+        raise ValueError("results: at least one path, received none")
+    quantities = ["loss", *results[0].metrics]
+    figure = Picture(figsize=(1.0 + 2.5 * len(scopes), 0.9 + 2.3 * len(quantities)), layout="constrained")
+    grid = figure.subplots(len(quantities), len(scopes), squeeze=False, sharex=True)
+    for column, scope in enumerate(scopes):
+        own = [result for result in results if result.scope == scope]
+        for line, quantity in enumerate(quantities):
+            axes = grid[line, column]
+            for result in own:
+                result.plot(axes, quantity)
+            _finish(axes, own, quantity, legend=False)
+            axes.set(xlabel="alpha" if line == len(quantities) - 1 else "", ylabel="" if column else quantity)
+        grid[0, column].set_title(f"{scope} (distance {own[0].distance:.3g})", fontsize="medium")
+    grid[0, -1].legend(fontsize="small")
+    figure.suptitle("each scope alone, all other weights at the end of the path; scales differ", fontsize="medium")
+    figure.supxlabel(_caption(results), fontsize="small")
+    return figure
+
+
 def movement_figure(table: MovementTable) -> Figure:
     """Return the distance travelled by each scope as bars."""
     figure = Picture(figsize=(7.0, 1.2 + 0.28 * len(table.scopes)), layout="constrained")

@@ -1,6 +1,7 @@
 """What the faithfulness reports of several trainings agree on: means, spreads over runs, and which path is best in which space.
 
-May import: results.base, results.faithfulness, numpy. pandas and matplotlib are imported by the methods that need them.
+May import: results.base, results.faithfulness, results.faithful_table, numpy. pandas and matplotlib are imported by the methods
+that need them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .base import NAN, Result, caption, new_axes
+from .faithful_table import table_of
 from .faithfulness import COLOURS, MARKERS, SHORT, SPACES, cell_of, index_of
 
 if TYPE_CHECKING:
@@ -227,6 +229,9 @@ class FaithfulnessAgreement(Result):
         columns = {"origin": self.origins, "rise": self.rises.mean(axis=0), "rise_sd": _sd(self.rises)}
         none = (self.rises == 0).sum(axis=0)
         return pandas.DataFrame({**columns, "monotone_runs": none, "seeds": len(self.runs), "n": self.n})
+
+    def _repr_html_(self) -> str:
+        return table_of(self, {space: SHORT[space] for space in JUDGED}, _pm)
 
     def plot(self, ax: Axes | None = None, space: str = "log_loss", clocks: list[str] | None = None) -> Axes:
         """Draw how far each path is from the training: a small dot for each run, the mean with the SD over runs; returns the axes.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .claims import FAILS, HOLDS, IN_PART, MISSING, UNDECIDED
@@ -25,7 +26,7 @@ COLOURS = {
 ICONS = {HOLDS: "✔", IN_PART: "◐", FAILS: "✘", UNDECIDED: "?", MISSING: "–"}
 _LINE = "1px solid rgba(127,127,127,.35)"
 _CELL = f"text-align:left;vertical-align:top;padding:.4em .7em;border-bottom:{_LINE};white-space:normal;background:transparent"
-_SMALL = "font-size:88%;opacity:.8"
+SMALL = "font-size:88%;opacity:.8"
 
 
 def plain(value: float) -> str:
@@ -66,7 +67,7 @@ def tally(verdict: str, words: list[str]) -> str:
 def badge(word: str, counted: str = "") -> str:
     """Return a verdict as HTML: icon, word, and what runs that disagree say."""
     rest = counted.removeprefix(word).strip()
-    more = f"<div style='{_SMALL}'>{html.escape(rest)}</div>" if rest else ""
+    more = f"<div style='{SMALL}'>{html.escape(rest)}</div>" if rest else ""
     return (
         f'<span style="white-space:nowrap;border-left:.3em solid {COLOURS[word][0]};padding-left:.45em">{ICONS[word]} '
         f"<b>{html.escape(word)}</b></span>{more}"
@@ -80,34 +81,50 @@ def overview(found: Statements) -> str:
     for at, key in enumerate(found.keys):
         cells = [
             f"{badge(found.verdict(key))}<div style='margin-top:.3em'>{html.escape(found.where[at])}</div>"
-            f"<div style='{_SMALL}'>{html.escape(key)}</div>",
-            f"{html.escape(found.says[at])}<div style='{_SMALL}'>{html.escape(found.source[at])}. "
+            f"<div style='{SMALL}'>{html.escape(key)}</div>",
+            f"{html.escape(found.says[at])}<div style='{SMALL}'>{html.escape(found.source[at])}. "
             f"Holds if{_numbered(found.rule(key))}</div>",
         ]
         for group in groups:
             numbers = found.numbers(key, group)
-            lines = f"<div style='{_SMALL};margin-top:.3em;white-space:nowrap'>{_numbered(numbers)}</div>" if any(numbers) else ""
+            lines = f"<div style='{SMALL};margin-top:.3em;white-space:nowrap'>{_numbered(numbers)}</div>" if any(numbers) else ""
             cells.append(badge(found.verdict(key, group), found.counted(key, group)) + lines)
         rows.append(cells)
     widths = [9, 20, *(10 for _ in groups)]
-    return html_table(["all runs", "statement", *groups], rows, widths) + f"<p style='{_SMALL}'>{_legend(found)}</p>"
+    return html_table(["all runs", "statement", *groups], rows, widths) + f"<p style='{SMALL}'>{_legend(found)}</p>"
 
 
 def card(found: Statements, key: str) -> str:
     """Return one statement as HTML: what it says, each claim's number in each group, the verdicts, and what to know of it."""
-    at, groups = found.keys.index(key), found.group_names
+    return cards({"": found}, key)
+
+
+def cards(parts: Mapping[str, Statements], key: str) -> str:
+    """Return one statement as HTML as `card` does, with the numbers and verdicts of several data sets one after the other."""
+    first = next(iter(parts.values()))
+    at = first.keys.index(key)
+    words = {found.verdict(key) for found in parts.values()}
+    colour = COLOURS[words.pop()][0] if len(words) == 1 else "rgba(127,127,127,.6)"  # of no verdict where they differ
+    remark = f"<div style='opacity:.85;margin-top:.3em'>{html.escape(first.remark[at])}</div>" if first.remark[at] else ""
+    return (
+        f"<div style='border:{_LINE};border-left:.4em solid {colour};padding:.6em .9em;max-width:62em'>"
+        f"<div style='{SMALL}'>{html.escape(first.where[at])} · {html.escape(first.source[at])}</div>"
+        f"<div style='font-size:110%;margin:.2em 0 .4em'>{html.escape(first.says[at])}</div>"
+        f"{''.join(_answered(name, found, key) for name, found in parts.items())}{remark}</div>"
+    )
+
+
+def _answered(name: str, found: Statements, key: str) -> str:
+    """Return what one data set says to a statement: the verdict of all its runs, then number by number in each group."""
+    groups = found.group_names
     columns = {group: found.numbers(key, group) for group in groups}
     rows = []
     for line, words in enumerate(found.rule(key)):
         rows.append([_kept(words), *(_kept(columns[group][line]) or "–" for group in groups)])
     rows.append(["", *(badge(found.verdict(key, group), found.counted(key, group)) for group in groups)])
-    remark = f"<div style='opacity:.85;margin-top:.3em'>{html.escape(found.remark[at])}</div>" if found.remark[at] else ""
-    return (
-        f"<div style='border:{_LINE};border-left:.4em solid {COLOURS[found.verdict(key)][0]};padding:.6em .9em;max-width:62em'>"
-        f"<div style='{_SMALL}'>{html.escape(found.where[at])} · {html.escape(found.source[at])}</div>"
-        f"<div style='font-size:110%;margin:.2em 0 .4em'>{html.escape(found.says[at])}</div>"
-        f"{badge(found.verdict(key))}{html_table(['holds if', *groups], rows, [12, *(6 for _ in groups)])}{remark}</div>"
-    )
+    title = f"<span style='margin-right:.8em'>{html.escape(name)}</span>" if name else ""
+    top = f"<div style='margin-top:.5em'>{title}{badge(found.verdict(key))}</div>"
+    return top + html_table(["holds if", *groups], rows, [12, *(6 for _ in groups)])
 
 
 def table(found: Statements) -> str:

@@ -145,7 +145,10 @@ def load_thesis(
         made = partial(beforehand, data, sizes, _telling("preliminary", tell), trainings=trainings, **source)
         evidence += _by_arm(_stored(place, again, made), schedules)
     evidence.sort(key=lambda one: list(schedules).index(one.group))  # the runs of a schedule side by side
-    about = {"data": data, "seeds": list(seeds), "schedules": list(schedules), "settings": key_of(settings)}
+    versions = {"nnvis_widgets": __version__, "torch": torch.__version__}
+    about = {
+        "data": data, "seeds": list(seeds), "schedules": list(schedules), "settings": key_of(settings), "versions": versions,
+    }  # fmt: skip
     return Thesis(data, judged(evidence, statements, **about), evidence)
 
 
