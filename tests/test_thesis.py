@@ -413,6 +413,8 @@ class TestCommandLine:
         assert len(nv.load(out / "statements.safetensors")) == len(STATEMENTS)
         page = (out / "statements.html").read_text(encoding="utf-8")
         assert all(statement.key in page for statement in STATEMENTS)
+        assert page.count("MNIST, stored") == len(STATEMENTS)
+        assert all(entry.numbers in page for entry in FIGURES)
         assert "7 files" in capsys.readouterr().out
 
     @pytest.mark.parametrize(("wrong", "message"), [

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..demo import SCHEDULES
-from ..demo.thesis import FIGURES, load_thesis
+from ..demo.thesis import FIGURES, Cards, load_thesis, on_mnist
 from ..export.files import Picture
 from .options import Refused
 from .output import Output, carry_out, checked_folder, progress_bar
@@ -57,13 +57,16 @@ def thesis(options: argparse.Namespace) -> int:
 
 
 def _page(found: Any) -> str:
-    cards = "".join(f"<div style='margin:1em 0'>{one._repr_html_()}</div>" for one in found.statements)
+    kept = on_mnist()
+    both = Cards({f"{found.data}, measured here": found.statements, "MNIST, stored": kept.statements})
+    cards = "".join(f"<div style='margin:1em 0'>{both[key]._repr_html_()}</div>" for key in found.statements.keys)
     return (
         "<!doctype html><meta charset='utf-8'><title>The thesis, statement by statement</title>"
         "<style>:root{color-scheme:light dark} "
         "body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:75em;padding:0 1em}</style>"
         f"<h1>The thesis, statement by statement</h1><p>{found.data}; {', '.join(found.statements.runs)}</p>"
-        f"{found.statements._repr_html_()}<h2>One by one</h2>{cards}"
+        f"{found.statements._repr_html_()}<h2>One by one</h2>{kept._repr_html_()}{cards}"
+        f"<h2>Figure by figure</h2>{FIGURES._repr_html_()}"
     )
 
 

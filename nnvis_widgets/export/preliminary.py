@@ -14,7 +14,7 @@ from ..results import EpochStudy, SamplesNeeded, TestSizeStudy, TrainingSizeStud
 from .files import Picture
 
 _PANEL, _LINE = (5.6, 4.2), 0.17  # inches
-_CHARACTERS = 21  # of small print, in an inch
+_CHARACTERS = 16.5  # of small print, in an inch
 
 
 def preliminary_figure(result: EpochStudy | TrainingSizeStudy | TestSizeStudy | SamplesNeeded) -> Figure:

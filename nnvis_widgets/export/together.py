@@ -58,7 +58,9 @@ def opacity_figure(scan: ParameterScan) -> Figure:
         for start, stop in ((scan.alphas.min(), 0.0), (1.0, scan.alphas.max())):
             if start < stop:
                 axes.axvspan(start, stop, color="0.92", zorder=0)
-        axes.set(title=f"{kind} path", xlabel="alpha (shaded: extrapolation)", xlim=(scan.alphas.min(), scan.alphas.max()))
+        axes.set(
+            title=f"{scan.scope}: {kind} path", xlabel="alpha (shaded: extrapolation)", xlim=(scan.alphas.min(), scan.alphas.max())
+        )
     panels[0].set_ylabel("loss, minus that at alpha 1")
     figure.supxlabel(
         f"{len(scan)} weights of {scan.scope} by {scan.choose}: {caption(scan.provenance, scan.n)}; opacity: distance, at most "

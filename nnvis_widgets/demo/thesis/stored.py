@@ -20,6 +20,7 @@ from .chapter import STATEMENTS
 from .deciding import TEXTS
 from .loading import Thesis
 
+NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 FOLDER = Path(__file__).parent / "mnist"
 
 
@@ -41,10 +42,11 @@ class Kept:
     def about(self) -> str:
         """What was measured, on how much, when and with which versions."""
         known = self.statements.provenance
-        seeds, versions = known["seeds"], ", ".join(f"{name} {version}" for name, version in known["versions"].items())
+        data, seeds = NAMES.get(known["data"], known["data"]), ", ".join(map(str, known["seeds"]))
+        versions = ", ".join(f"{name} {version}" for name, version in known["versions"].items())
         return (
-            f"{known['data']}: seeds {', '.join(map(str, seeds))} with each of the schedules {' and '.join(known['schedules'])}, "
-            f"n = {self.statements.n} test images; measured until {known['date']} with {versions}"
+            f"{data}: seeds {seeds} with each of the schedules {' and '.join(known['schedules'])}, n = {self.statements.n} test "
+            f"images; measured until {known['date']} with {versions}"
         )
 
     def __repr__(self) -> str:
