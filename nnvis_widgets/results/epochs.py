@@ -236,7 +236,7 @@ class EpochStudy(OnSplits, Result):
             if np.isfinite(self.chosen[arm]):
                 axes.axvline(self.chosen[arm], color=colour, linestyle="-.", linewidth=1)
         axes.set(xlabel="epoch", ylabel=quantity)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         counts = "/".join(str(len(self.seeds(arm))) for arm in range(len(self.arms)))
         seeds = f"seeds: {counts}{f' of {self.planned}' if self._so_far else ''} (thin lines)"
         short = [name for name, falling in zip(self.arms, self.falling, strict=True) if falling]
