@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_BLOCK = 2**16  # values that are gone through together, so that they stay in the cache
+
 
 class Tally:
     """Sums of one quantity at K points over weighted observations.
@@ -36,24 +38,25 @@ class Tally:
 
         `rows` names each point at most once.
         """
+        rows = np.arange(len(self._origin))[rows]
+        unit = bool((weights == 1).all())
+        w2 = weights if unit else weights**2
+        self.batches[rows] += 1
+        self.count[rows] += np.count_nonzero(weights)
+        self.weight[rows] += weights.sum()
+        self.weight2[rows] += w2.sum()
+        if reference is not None:
+            self._paired[rows] = True
+        some = max(1, _BLOCK // values.shape[1])
         with np.errstate(invalid="ignore", over="ignore"):
-            first = np.where(np.isfinite(values[:, 0]), values[:, 0], 0.0)
-            self._origin[rows] = np.where(np.isnan(self._origin[rows]), first, self._origin[rows])
-            shifted = values - self._origin[rows][:, None]
-            w2 = weights**2
-            self.batches[rows] += 1
-            self.count[rows] += np.count_nonzero(weights)
-            self.weight[rows] += weights.sum()
-            self.weight2[rows] += w2.sum()
-            self._x[rows] += _sums(shifted, weights)
-            self._wx[rows] += _sums(shifted, w2)
-            self._x2[rows] += _sums(shifted**2, w2)
-            if reference is not None:
-                self._paired[rows] = True
-                differences = values - reference
-                self._dx[rows] += _sums(differences, weights)
-                self._wdx[rows] += _sums(differences, w2)
-                self._dx2[rows] += _sums(differences**2, w2)
+            for begin in range(0, len(rows), some):
+                own, block = rows[begin : begin + some], values[begin : begin + some]
+                first = np.where(np.isfinite(block[:, 0]), block[:, 0], 0.0)
+                self._origin[own] = np.where(np.isnan(self._origin[own]), first, self._origin[own])
+                _add((self._x, self._wx, self._x2), own, block - self._origin[own][:, None], None if unit else weights)
+                if reference is not None:
+                    theirs = reference if reference.ndim == 1 else reference[begin : begin + some]
+                    _add((self._dx, self._wdx, self._dx2), own, block - theirs, None if unit else weights)
 
     @property
     def mean(self) -> np.ndarray:
@@ -80,9 +83,20 @@ class Tally:
             return np.sqrt(spread / self.weight**2 * self.count / (self.count - 1))
 
 
-def _sums(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    # not a matrix product: its last bits depend on how many rows are added at once, and that depends on the clock
-    return (values * weights).sum(axis=1)
+def _add(sums: tuple[np.ndarray, np.ndarray, np.ndarray], rows: np.ndarray, values: np.ndarray, weights: np.ndarray | None) -> None:
+    """Add sums of ``w x``, ``w^2 x`` and ``w^2 x^2``; the values are written over."""
+    # no matrix products: their last bits depend on how many rows are added at once, and that depends on the clock
+    of_x, of_wx, of_x2 = sums
+    if weights is None:
+        total = values.sum(axis=1)
+        of_x[rows] += total
+        of_wx[rows] += total
+        of_x2[rows] += np.square(values, out=values).sum(axis=1)
+    else:
+        w2 = weights**2
+        of_x[rows] += (values * weights).sum(axis=1)
+        of_wx[rows] += (values * w2).sum(axis=1)
+        of_x2[rows] += (np.square(values, out=values) * w2).sum(axis=1)
 
 
 @dataclass(frozen=True)
@@ -201,13 +215,12 @@ class Book:
         """Return the values of the point that each row is compared with: one for all, (m,), or one each, (rows, m)."""
         if self._reference is None:
             return None
-        kept = self._kept.setdefault(batch, {})
         wanted = self._reference[rows]
+        kept = self._kept.setdefault(batch, {})
         kept.update({(quantity, int(rows[i])): values[i] for i in np.flatnonzero(rows == wanted)})
-        different = np.unique(wanted)
-        if len(different) == 1:
-            return kept[quantity, int(different[0])]
-        return np.stack([kept[quantity, int(reference)] for reference in wanted])
+        different, place = np.unique(wanted, return_inverse=True)
+        found = [kept[quantity, int(reference)] for reference in different]
+        return found[0] if len(found) == 1 else np.stack(found)[place]
 
     def sweep(self, n: int, fraction: float, batches: int, work: dict[str, Any]) -> Sweep:
         """Return what has been entered so far, as `Sweep` has it."""

@@ -14,6 +14,7 @@ import numpy as np
 from .patterns import PATTERNS, PatternRules
 
 _HULL = 11  # points on [0, 1] that the convex hull is taken of
+_SAME = 1e-12  # by which alphas may differ from their mirror images
 _CODE = {name: code for code, name in enumerate(PATTERNS)}
 
 
@@ -48,6 +49,10 @@ class Labels:
     plateau: np.ndarray
     rise: np.ndarray
     fall: np.ndarray
+
+    def of(self, rows: slice) -> Labels:
+        """Return the labels of some of the pairs."""
+        return Labels(**{name: values[rows] for name, values in vars(self).items()})
 
     @property
     def pattern(self) -> list[str]:
@@ -139,12 +144,15 @@ def classify_many(
     given = np.broadcast_to(np.asarray(tolerance, dtype=float), len(linear))
     moved = np.ones(len(linear), dtype=bool) if moved is None else np.asarray(moved, dtype=bool)
     mirrored = rho < 0.5
+    share = np.where(mirrored, 1.0 - rho, rho)
+    flipped = 1.0 - grid[::-1]
+    if np.allclose(flipped, grid, rtol=0.0, atol=_SAME):
+        line, curve = (np.where(mirrored[:, None], curves[:, ::-1], curves) for curves in (linear, quadratic))
+        return Labels(mirrored=mirrored, **_labelled(grid, line, curve, share, given, moved, rules))
     parts: dict[str, np.ndarray] = {}
-    for flip in (False, True):
-        rows = np.flatnonzero(mirrored == flip)
-        at, turn = (1.0 - grid[::-1], slice(None, None, -1)) if flip else (grid, slice(None))
-        share = 1.0 - rho[rows] if flip else rho[rows]
-        found = _labelled(at, linear[rows][:, turn], quadratic[rows][:, turn], share, given[rows], moved[rows], rules)
+    for at, turn, chosen in ((grid, slice(None), ~mirrored), (flipped, slice(None, None, -1), mirrored)):
+        rows = np.flatnonzero(chosen)
+        found = _labelled(at, linear[rows][:, turn], quadratic[rows][:, turn], share[rows], given[rows], moved[rows], rules)
         for name, values in found.items():
             parts.setdefault(name, np.zeros(len(linear), dtype=values.dtype))[rows] = values
     return Labels(mirrored=mirrored, **parts)

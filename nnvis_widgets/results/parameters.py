@@ -196,10 +196,11 @@ class ParameterScan(OfWeights):
     def labelled(self, rules: PatternRules) -> ParameterScan:
         """Return this measurement with the labels of its mean curves, and the shares of the resamples as they are."""
         floor = rules.noise * self.rounding
-        curves = self.alphas, self.linear, self.quadratic, self.rho
-        moved = self.distance > 0
-        here = classify_many(*curves, floor, rules, moved)
-        beyond = classify_many(*curves, np.fmax(floor, self.half_width), rules, moved).pattern
+        # at once: below the noise floor, and within the band of what could be beyond these samples
+        linear, quadratic, rho = (np.concatenate([values, values]) for values in (self.linear, self.quadratic, self.rho))
+        tolerance = np.concatenate([np.full(len(self), floor), np.fmax(floor, self.half_width)])
+        both = classify_many(self.alphas, linear, quadratic, rho, tolerance, rules, np.tile(self.distance > 0, 2))
+        here, beyond = both.of(slice(len(self))), both.of(slice(len(self), None)).pattern
         return replace(
             self,
             rules=asdict(rules),

@@ -14,7 +14,7 @@ from torch import Tensor, fx
 
 aten = torch.ops.aten
 
-_LANES = 16  # matrix products with fewer columns are slower than with so many
+_LANES = 16  # matrix products with fewer columns are slower than with so few rows
 
 _ELEMENTWISE_NAMES = """
     relu gelu silu mish sigmoid tanh hardtanh hardswish hardsigmoid leaky_relu elu softplus clamp clamp_min clone detach alias neg
@@ -97,13 +97,12 @@ def rows_times(shift: Tensor, values: Tensor, weights: Tensor) -> Tensor:
     """Return ``shift + values @ weights`` for values of shape (points, n, in)."""
     inside, outside = weights.shape
     if inside == 1:
-        return torch.addcmul(shift, values, weights[0])
+        return torch.addcmul(shift, values, weights[0].contiguous())  # a column of the layer's weights has gaps
     flat = values.reshape(-1, inside)
     if shift.ndim != 1:
         return torch.mm(flat, weights).unflatten(0, values.shape[:2]).add_(shift)
     if outside < _LANES:
-        padding = (0, _LANES - outside)
-        flat = torch.addmm(torch.nn.functional.pad(shift, padding), flat, torch.nn.functional.pad(weights, padding))[:, :outside]
+        flat = torch.addmm(shift[:, None], weights.t(), flat.t()).t()
     else:
         flat = torch.addmm(shift, flat, weights)
     return flat.unflatten(0, values.shape[:2])
