@@ -80,6 +80,17 @@ def animate_trajectory(
     Notes
     -----
     The idea is loss-landscape-anim's (Chen, 2020). What stands still is drawn once.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> plane = nv.pca_plane(demo.run, model=demo.model)
+    >>> surface = nv.measure_surface(demo.evaluator, plane, resolution=5).with_trajectory(plane.project(demo.run))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nv.animate_trajectory(surface, f"{folder}/training.gif", seconds=0.4, fps=5, dpi=40).name
+    'training.gif'
     """
     target = Path(path)
     if target.suffix not in ENDINGS:

@@ -29,7 +29,17 @@ _ORIGINS = {"initial": ("#000000", "-"), "unrelated": ("#0072B2", "--"), "noise"
 
 
 def faithfulness_figure(report: FaithfulnessReport | FaithfulnessAgreement) -> Figure:
-    """Return the distances in losses, weights and predictions; of one run the losses beside the training's, too."""
+    """Return the distances in losses, weights and predictions; of one run the losses beside the training's, too.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> report = nv.measure_faithfulness(demo.evaluator, demo.run, samples=100, draws=100)
+    >>> figure = nv.faithfulness_figure(report)
+    >>> [axes.get_title() for axes in figure.axes]
+    ['loss where each clock puts a checkpoint', 'log loss', 'weights', 'predictions']
+    """
     if isinstance(report, FaithfulnessAgreement):
         return _agreement_figure(report)
     figure = Picture(figsize=(13.0, 8.2), layout="constrained")

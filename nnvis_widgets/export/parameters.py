@@ -28,6 +28,15 @@ def scan_figure(scan: ParameterScan, most: int = MOST) -> Figure:
     scan : ParameterScan
     most : int
         Panels; of each pattern the first weights of the scan are drawn, in turn until there are so many.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> from nnvis_widgets.export import scan_figure
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> scan = nv.measure_parameters(demo.evaluator, demo.run, "fc3", count=4, choose="random")
+    >>> scan_figure(scan).get_suptitle()
+    '4 of 850 weights of fc3, by random'
     """
     if most < 1:
         raise ValueError(f"most: at least 1 panel, received {most}")
@@ -61,7 +70,17 @@ def scan_figure(scan: ParameterScan, most: int = MOST) -> Figure:
 
 
 def phase_figure(scan: ParameterScan) -> Figure:
-    """Return the phase diagram: each weight at the share of its way at the mid checkpoint, and the place of its minimum."""
+    """Return the phase diagram: each weight at the share of its way at the mid checkpoint, and the place of its minimum.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> from nnvis_widgets.export import phase_figure
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> scan = nv.measure_parameters(demo.evaluator, demo.run, "fc3", count=4, choose="random")
+    >>> phase_figure(scan).axes[0].get_xlabel()
+    'rho: share of the way at the mid checkpoint'
+    """
     figure = Picture(figsize=(8.6, 5.4), layout="constrained")
     scan.plot(figure.add_subplot())
     lost = int((~np.isfinite(scan.rho)).sum())

@@ -37,6 +37,16 @@ def path_figure(results: Sequence[PathResult], training: PathResult | None = Non
     -------
     matplotlib.figure.Figure
         A scope whose weights did not move gets the words in place of a curve.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> from nnvis_widgets.export import path_figure
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> path = nv.QuadraticPath(demo.run.initial, demo.run.mid, demo.run.final)
+    >>> results = nv.measure_paths(demo.evaluator, [path], ["fc1"], [0, 0.5, 1])
+    >>> [axes.get_ylabel() for axes in path_figure(list(results.values())).axes]
+    ['loss', 'accuracy']
     """
     first = _one_scope(results)
     figure, panels = _panels(results)
@@ -59,7 +69,19 @@ def path_figure(results: Sequence[PathResult], training: PathResult | None = Non
 
 
 def overview_figure(results: Sequence[PathResult]) -> Figure:
-    """Return the paths of many scopes in one plot: the whole model in black, each layer in a colour of its own."""
+    """Return the paths of many scopes in one plot: the whole model in black, each layer in a colour of its own.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> from nnvis_widgets.export import overview_figure
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> path = nv.LinearPath(demo.run.initial, demo.run.final)
+    >>> results = nv.measure_paths(demo.evaluator, [path], [None, "conv1", "fc1"], [0, 0.5, 1])
+    >>> figure = overview_figure(list(results.values()))
+    >>> [line.get_label().partition(" ")[0] for line in figure.axes[0].lines]
+    ['model', 'conv1', 'fc1']
+    """
     _one_kind(results)
     figure, panels = _panels(results)
     hues: dict[str, tuple[str, str]] = {}
@@ -90,6 +112,17 @@ def scopes_figure(results: Sequence[PathResult]) -> Figure:
     ----------
     results : sequence of PathResult
         Such as the linear and the quadratic path of every layer; the scopes stand in the order in which they come.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> from nnvis_widgets.export import scopes_figure
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> both = [nv.LinearPath(demo.run.initial, demo.run.final), nv.QuadraticPath(demo.run.initial, demo.run.mid, demo.run.final)]
+    >>> results = nv.measure_paths(demo.evaluator, both, ["conv1", "fc1"], [0, 0.5, 1])
+    >>> figure = scopes_figure(list(results.values()))
+    >>> len(figure.axes)  # two layers, loss and accuracy
+    4
     """
     scopes = list(dict.fromkeys(result.scope for result in results))
     if not scopes:

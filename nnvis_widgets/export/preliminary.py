@@ -24,6 +24,14 @@ def preliminary_figure(result: EpochStudy | TrainingSizeStudy | TestSizeStudy | 
     ------
     TypeError
         Another kind of result.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> study = nv.preliminary_test_size(demo.evaluator, state=demo.run.final, sizes=[50, 200, 450])
+    >>> [axes.get_ylabel() for axes in nv.preliminary_figure(study).axes]
+    ['loss', 'accuracy']
     """
     if not isinstance(result, (EpochStudy, TrainingSizeStudy, TestSizeStudy, SamplesNeeded)):
         raise TypeError(f"result: of a preliminary experiment, received a {type(result).__name__}")

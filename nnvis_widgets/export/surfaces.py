@@ -51,6 +51,15 @@ def surface_figure(
         An unknown quantity.
     ValueError
         ``log=True`` for a quantity that is not positive everywhere.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> plane = nv.pca_plane(demo.run, model=demo.model)
+    >>> surface = nv.measure_surface(demo.evaluator, plane, resolution=5).with_trajectory(plane.project(demo.run))
+    >>> nv.surface_figure(surface, "accuracy").get_suptitle()
+    "accuracy on the plane of the run's principal components"
     """
     return _drawn(surface, quantity, runs, "2d", None, log, levels)
 
@@ -77,6 +86,14 @@ def surface_figure_3d(
     Returns
     -------
     matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> surface = nv.measure_surface(demo.evaluator, nv.random_plane(demo.model), resolution=5)
+    >>> nv.surface_figure_3d(surface).axes[0].name
+    '3d'
     """
     return _drawn(surface, quantity, runs, "3d", losses, log, levels)
 

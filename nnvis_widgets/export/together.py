@@ -25,6 +25,15 @@ def training_figure(runs: Mapping[str, PathResult]) -> Figure:
     ----------
     runs : dict of str to PathResult
         Of kind "training", as `measure_training` returns them, by the name that each is shown with.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> from nnvis_widgets.export import training_figure
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> figure = training_figure({"decaying rate": nv.measure_training(demo.evaluator, demo.run)})
+    >>> [axes.get_ylabel() for axes in figure.axes]
+    ['loss', 'accuracy']
     """
     if not runs or any(run.kind != "training" for run in runs.values()):
         kinds = ", ".join(run.kind for run in runs.values()) or "none"
@@ -46,7 +55,17 @@ def training_figure(runs: Mapping[str, PathResult]) -> Figure:
 
 
 def opacity_figure(scan: ParameterScan) -> Figure:
-    """Return the paths of all weights of a scan in one plot, linear and quadratic, the more opaque the farther a weight went."""
+    """Return the paths of all weights of a scan in one plot, linear and quadratic, the more opaque the farther a weight went.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> from nnvis_widgets.export import opacity_figure
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> scan = nv.measure_parameters(demo.evaluator, demo.run, "fc3", count=4, choose="random")
+    >>> [axes.get_title() for axes in opacity_figure(scan).axes]
+    ['fc3: linear path', 'fc3: quadratic path']
+    """
     figure = Picture(figsize=(10.8, 3.8), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     end = int(np.argmin(np.abs(scan.alphas - 1)))
@@ -77,6 +96,16 @@ def course_figure(course: WeightCourse, scan: ParameterScan) -> Figure:
     course : WeightCourse
     scan : ParameterScan
         Of the same weights.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> from nnvis_widgets.export import course_figure
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> scan = nv.measure_parameters(demo.evaluator, demo.run, "fc3", count=4, choose="random")
+    >>> figure = course_figure(nv.measure_weight_course(demo.run, scan.index), scan)
+    >>> figure.axes[1].get_ylabel()
+    'turns during training'
     """
     if course.index != scan.index:
         raise ValueError(

@@ -40,6 +40,16 @@ def recipe_of(picture: str | os.PathLike | bytes) -> dict[str, Any]:
     ------
     ValueError
         It is no PNG, or has none inside: a programme that saved it anew may have dropped it.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> bench = nv.Workbench(demo.evaluator, demo.run)
+    >>> bench.compute()
+    >>> recipe = nv.recipe_of(bench.picture())
+    >>> sorted(recipe), sorted(recipe["results"])
+    (['code', 'results'], ['linear', 'quadratic', 'training'])
     """
     from PIL import Image, UnidentifiedImageError
 

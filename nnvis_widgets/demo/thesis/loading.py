@@ -120,7 +120,18 @@ def load_thesis(
 
     Examples
     --------
-    ``nv.load_thesis("mnist", root="data", seeds=(0, 1, 2)).statements.to_pandas()``
+    >>> import nnvis_widgets as nv
+    >>> thesis = nv.load_thesis("digits")  # doctest: +SKIP
+    >>> thesis.statements["meets-training"]  # doctest: +SKIP
+    Statements(1 statements, 1 claims x 4 runs: 1 holds; n = 450)
+    >>> thesis.studies("constant", 0)["layers"].to_pandas()  # doctest: +SKIP
+
+    About a minute the first time; ``nv.load_thesis("mnist", root="data", seeds=(0, 1, 2, 3, 4))`` about an hour. What the latter
+    says is stored:
+
+    >>> from nnvis_widgets.demo import thesis
+    >>> thesis.on_mnist().statements["meets-training"].verdict("meets-training")
+    'holds'
     """
     data, root = _found(data, root)
     check_names(data=data)

@@ -71,7 +71,7 @@ def on_mnist(folder: str | os.PathLike = FOLDER) -> Kept:
     >>> mnist.statements
     Statements(18 statements, 38 claims x ... runs: ... holds, ...; n = 10000)
     >>> print(mnist.faithfulness["constant"].sentence)
-    Over 5 runs, by |log loss| at held-out checkpoints (n = 10000), the quadratic path is closer to the training ...
+    Over ... runs..., by log loss at held-out checkpoints (n = 10000), the quadratic path is closer to the training ...
     """
     home = Path(folder)
     statements = load(home / "statements.safetensors")
