@@ -23,7 +23,7 @@ from .recordings import Engine, Recorded, images_last, tensors_of
 from .split import Split
 from .turns import Sums
 
-_TOGETHER = 2**19  # numbers that go into one call for several points: they stay in a CPU's cache, and the calls are worth it
+_TOGETHER = 2**20  # numbers that go into one call for several points: they stay in a CPU's cache, and the calls are worth it
 _COPIES = 8  # of the largest value that are in a GPU's memory at once, about
 # points whose weights move, on a GPU: where a value of one of them is smaller than this, several take less time than one by one
 _WAITING = 2**24
