@@ -1,6 +1,7 @@
 """The layer map without a browser: traits, results, relabelling, words, and bqplot marks as data."""
 
 import asyncio
+import re
 from dataclasses import replace
 
 import factories
@@ -14,8 +15,11 @@ from torch import nn
 import nnvis_widgets as nv
 from nnvis_widgets.views.layer_chart import LayerChart, LayerScene
 from nnvis_widgets.views.layer_rows import ROW, Row, Together
+from nnvis_widgets.views.layer_scatter import ScatterScene
 from nnvis_widgets.views.static import picture
 from nnvis_widgets.widgets.layer_keys import KEYS, press
+from nnvis_widgets.widgets.layer_scenes import history_scene
+from nnvis_widgets.widgets.layer_study import most_harmful
 
 
 class Net(nn.Module):
@@ -200,8 +204,15 @@ class TestHistory:
         assert written[0.5, 2.5] == f"{history.criticality[0, 0]:.2f}".replace("0.", ".", 1)
         np.testing.assert_allclose(view.curve.y, history.criticality[:, 0])
         assert view.profile in view._place.children
+        # 120 samples show no harmlessness: only of the layer that never moved it is known, and drawn
+        np.testing.assert_array_equal(history.shown_since, [np.nan, 0.0, np.nan])
         assert view.since.visible
-        np.testing.assert_array_equal(np.ravel(view.since.x)[0], np.searchsorted(history.epochs, history.replaceable_since[0]))
+        np.testing.assert_array_equal(np.ravel(view.since.x), [0.0, 0.0])
+        np.testing.assert_allclose(np.ravel(view.since.y), [1.08, 1.92])
+        assert "white line: from here on" in view.bar.value
+        view.show(replace(history_scene(explorer), since=np.full(3, np.nan), unshown="n = 120 is too small"))
+        assert not view.since.visible
+        assert "no white lines: n = 120 is too small" in view.bar.value
         before = explorer._worker.started
         explorer.view = "layers"
         assert explorer.chart.cells.value.count("<polyline") == 3
@@ -219,6 +230,82 @@ class TestHistory:
         assert explorer._worker.started == before
         explorer.history_view.pick(x=17.0, y=0.4)
         assert explorer.at == 2
+
+
+class TestPairs:
+    def test_are_measured_when_they_are_asked_for_and_a_cell_resets_its_two_layers(self, explorer, trained):
+        explorer.view = "pairs"
+        explorer.compute()
+        model, data, run = trained
+        alone = nv.measure_pairwise_resets(nv.Evaluator(model, data, device="cpu"), run)
+        pairs, view = explorer.results["pairs"], explorer.pictures.pairs
+        np.testing.assert_array_equal(pairs.interaction, alone.interaction)
+        cells = dict(re.findall(r'<td data-cell="([\d,]+)" class="[^"]*"[^>]*>([^<]*)<', view.table.value))
+        assert len(cells) == 9
+        for row, column in np.ndindex(3, 3):
+            shown, part = cells[f"{row},{column}"], pairs.interaction if column < row else pairs.criticality
+            assert float(shown.rstrip("*")) == pytest.approx(part[row, column], abs=0.0051)
+            assert shown.endswith("*") == (column < row and pairs.established[row, column])
+        assert view.table.value.count("nnvis-maybe") == 3 - pairs.established.sum() // 2
+        assert "framed" not in view.table.value
+        explorer.pair(2, 0)
+        assert (explorer.selected, explorer.joint) == ("three", ("one", "three"))
+        joint = explorer.results["joint"]
+        assert view.table.value.count("framed") == 2
+        assert list(explorer.picture.children) == [view, explorer.chart]
+        np.testing.assert_allclose(explorer.chart.joint.x, [joint.criticality])
+        assert sorted(drawn(explorer.chart)) == ["one", "three"]
+        sure = "surely" if "*" in cells["2,0"] else "may be 0"
+        for words in (f"κ of both {pairs.criticality[2, 0]:.2f}", "both minus the sum of each", sure):
+            assert words in explorer.readout.value
+        assert "simultaneous over 3 pairs, their interactions and 3 layers" in explorer.state_line.value
+        assert explorer._assist.summary.startswith("Interactions of pairs, strongest first: one and three: both minus")
+        explorer.pair(1, 1)
+        assert (explorer.selected, explorer.joint) == ("two", ("one", "three"))
+        for key, joint in [("ArrowUp", ("one", "two")), ("ArrowRight", ("two", "three")), ("p", ("two", "three"))]:
+            press(explorer, key, False)
+            assert explorer.joint == joint
+        assert explorer.view == "layers"
+
+    def test_of_many_layers_those_are_paired_that_do_most_harm_and_can_be_drawn(self, explorer, monkeypatch):
+        explorer.compute()
+        study = explorer.results["layers"]
+        monkeypatch.setattr("nnvis_widgets.widgets.layer_study.MOST", 2)
+        assert most_harmful(study) == ["one", "three"]  # the second never moved
+        assert most_harmful(replace(study, problems={"one": "cannot be drawn"})) == ["two", "three"]
+        explorer.view = "pairs"
+        assert explorer.results["pairs"].layers == ["one", "three"]
+        assert "of 3 rows the 2 that do most harm alone" in explorer.state_line.value
+
+
+class TestAgainstDistance:
+    def test_points_stand_where_the_layer_moved_to_and_are_linked_like_rows(self, trained):
+        model, data, run = trained
+        opened = []
+        explorer = nv.LayerMap(nv.Evaluator(model, data, device="cpu"), run, on_open=opened.append, order="distance")
+        explorer.compute()
+        study, view = explorer.results["layers"], explorer.pictures.scatter
+        assert list(explorer.picture.children) == [view]
+        places = zip(study.layers, study.relative_distance, study.criticality, strict=True)
+        expected = {name: (pytest.approx(x), pytest.approx(y)) for name, x, y in places}
+        assert drawn(view) == expected
+        assert sorted(text for mark in view.words.values() if mark.visible for text in mark.text) == sorted(study.layers)
+        critical = next(mark for label, mark in view.dots.items() if mark.visible and label == "critical")
+        view._heard(critical, {"data": {"index": 0}})
+        assert (explorer.selected, opened) == (critical.names[0], [critical.names[0]])
+        assert (view.picked.x[0], view.picked.y[0]) == expected[critical.names[0]]
+        assert "nnvis-picked" in view.cells.value
+        explorer._clicked(1, True)
+        assert explorer.joint == ("two",)
+        explorer.against, explorer.metric = "parameter_count", "loss"
+        assert drawn(view)["two"] == (pytest.approx(study.parameter_count[1]), pytest.approx(study.loss_rise[1]))
+        scene = ScatterScene([Row("a", "critical", 0.5), Row("b", "ambient", 0.0)], np.array([1.0, 300.0]), zones=(0.01, 0.25))
+        view.show(scene)
+        assert {name: x for name, (x, _) in drawn(view).items()} == {"a": 0.0, "b": pytest.approx(np.log10(300))}
+        assert view.figure.axes[0].tick_labels["2"] == "100"
+        explorer.view = "history"
+        assert (explorer.controls.row_order.value, explorer.order) == ("network", "distance")
+        explorer.close()
 
 
 class TestTogether:
@@ -549,6 +636,7 @@ def test_no_name_of_ours_covers_one_of_ipywidgets():
         "study",
         "chart",
         "history_view",
+        "pictures",
         "openings",
         "controls",
         "legend",

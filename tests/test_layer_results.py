@@ -105,6 +105,14 @@ class TestLabels:
 class TestHistory:
     def test_says_since_when_a_layer_does_no_harm(self):
         assert history().replaceable_since.tolist() == [5.0, 2.0, 5.0]
+        np.testing.assert_array_equal(history().shown_since, [np.nan, 2.0, np.nan])  # that nothing changes nothing shows nothing
+        np.testing.assert_array_equal(history(moved=np.ones((4, 3), bool)).shown_since, [5.0, 2.0, 5.0])  # not the trained weights
+        few = history(n=50, provenance={"critical": 2.6}, accuracy_drop_high=history().criticality + 0.1)
+        assert np.isnan(few.shown_since).all()
+        assert few.unshown == "n = 50 is too small to show harmlessness to within 1.00%"
+        assert (history().unshown, "no layer" in history(accuracy_drop_high=few.accuracy_drop_high).unshown) == ("", True)
+        still = history(moved=history().moved & [True, True, False])  # exactly the same weights need no samples
+        assert still.shown_since.tolist()[2] == 0.0
         assert history().relabelled(margin=0.9, critical_above=1.0).replaceable_since.tolist() == [0.0, 0.0, 0.0]
         assert history().notes == ["one training run: another seed may give other labels"]
         assert "has not learnt" in history(learned=False).notes[0]
@@ -193,5 +201,8 @@ class TestFigures:
         axes = figure.axes[0]
         assert len(axes.texts) == 12
         ticks = [line for line in axes.lines if line.get_color() == "white"]
-        assert [line.get_xdata()[0] for line in ticks] == [3, 2, 3]
-        assert "white tick" in words(figure)
+        assert [line.get_xdata()[0] for line in ticks] == [2]
+        assert "white tick: no harm" in words(figure)
+        few = nv.layer_history_figure(history(n=50, provenance={"critical": 2.6}, accuracy_drop_high=history().criticality + 0.1))
+        assert not [line for line in few.axes[0].lines if line.get_color() == "white"]
+        assert "no white ticks: n = 50 is too small" in words(few).replace("\n", " ")

@@ -497,7 +497,7 @@ class TestHistory:
         got = nv.measure_layer_history(world.evaluator, world.run, samples=64)
         assert any("64 samples cannot show a layer to be harmless to within 1.00% of accuracy" in note for note in got.notes)
         assert "n = 64, too few to show" in repr(got)
-        assert got.plot().get_title().endswith("too few samples to show harmlessness (1.00%)")
+        assert got.plot().get_title().endswith("no white ticks: n = 64 is too small to show harmlessness to within 1.00%")
         least = int(got.too_few.rpartition(" ")[2])
         assert not replace(got, n=least).too_few
         assert replace(got, n=least - 1).too_few

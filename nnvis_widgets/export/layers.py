@@ -65,7 +65,8 @@ def layer_figure(study: LayerStudy) -> Figure:
 def layer_history_figure(history: LayerHistory) -> Figure:
     """Return the map of layers and checkpoints: how much is lost when a layer goes back to what it was then.
 
-    A white tick stands where putting a layer back begins to do no harm, and the numbers are written into maps that have room.
+    A white tick stands where putting a layer back is shown to do no harm from there on; the numbers are written into maps that have
+    room for them.
     """
     _check(history, LayerHistory, "nv.measure_layer_history")
     count, layers = history.criticality.shape
@@ -79,7 +80,8 @@ def layer_history_figure(history: LayerHistory) -> Figure:
                 axes.text(column + 0.5, row + 0.5, shown, ha="center", va="center", fontsize=7,
                           color="black" if value > 0.55 else "white")  # fmt: skip
     figure.suptitle(f"each {history.unit} put back to each checkpoint, all others at the end")
-    notes = ["white tick: no harm from there on"] if np.isfinite(history.replaceable_since).any() else []
+    ticks = np.isfinite(history.shown_since).any()
+    notes = ["white tick: no harm from there on"] if ticks else [f"no white ticks: {history.unshown}"] * bool(history.unshown)
     _finish(figure, [caption(history.provenance, history.n), *notes, *history.notes])
     return figure
 

@@ -88,6 +88,21 @@ class LayerHistory(Labelled, Result):
         return np.where(since.any(0), self.epochs[since.argmax(0)], NAN)
 
     @property
+    def shown_since(self) -> np.ndarray:
+        """Of `replaceable_since` what the samples show, shape (L,): NaN where only the trained weights themselves do no harm."""
+        since, trivial = self.replaceable_since, ~self.moved[-1] & np.isfinite(self.criticality[-1])
+        return np.where(trivial & (since == self.epochs[-1]), NAN, since)
+
+    @property
+    def unshown(self) -> str:
+        """Why no layer at all has a checkpoint from which on it is shown to do no harm; empty where one has."""
+        if self.fraction < 1.0 or np.isfinite(self.shown_since).any() or not np.isfinite(self.criticality).any():
+            return ""
+        if self.too_few:
+            return f"n = {self.n} is too small to show harmlessness to within {self.margin:.2%}"
+        return "of no layer is harmlessness shown before the end"
+
+    @property
     def notes(self) -> list[str]:
         """What a reader of the map must know: why nothing is defined, or nothing harmless before the last checkpoint."""
         return [
@@ -107,7 +122,7 @@ class LayerHistory(Labelled, Result):
         return pandas.DataFrame(columns | {"n": self.n})
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw a map, one row for each layer and one column for each checkpoint; a white tick is where harm ends."""
+        """Draw a map, one row for each layer and one column for each checkpoint; a white tick is where harm is shown to end."""
         axes = new_axes(ax)
         shown = np.ma.masked_invalid(self.criticality.T)
         finite = shown.compressed()
@@ -116,7 +131,7 @@ class LayerHistory(Labelled, Result):
         drawn = axes.pcolormesh(shown, cmap="cividis", vmin=0, vmax=top, edgecolors="face")
         if axes.figure is not None:
             axes.figure.colorbar(drawn, ax=axes, label="criticality (0: no harm, 1: chance)", extend="max")
-        since = self.replaceable_since
+        since = self.shown_since
         for row in np.flatnonzero(np.isfinite(since)):
             column = int(np.flatnonzero(self.epochs == since[row])[0])
             axes.plot([column, column], [row + 0.1, row + 0.9], color="white", linewidth=2)
@@ -125,9 +140,9 @@ class LayerHistory(Labelled, Result):
         axes.set_yticks(np.arange(len(self.layers)) + 0.5, self.layers)
         axes.invert_yaxis()
         axes.set_xlabel("put back to epoch")
-        said = [
-            caption(self.provenance, self.n),
-            *([f"too few samples to show harmlessness ({self.margin:.2%})"] if self.too_few else []),
-        ]
+        ticks = (
+            "white tick: no harm from there on" if np.isfinite(since).any() else self.unshown and f"no white ticks: {self.unshown}"
+        )
+        said = [caption(self.provenance, self.n), *filter(None, [ticks])]
         axes.set_title("\n".join(said), fontsize="small")
         return axes

@@ -19,7 +19,7 @@ from .plot import NOTHING, assign, round_numbers
 from .theme import FAINT, INK, OTHER
 
 _MARGIN = {"top": HEAD, "bottom": 46, "left": 10, "right": 12}
-_MARKERS = {
+MARKERS = {
     "critical": "triangle-up", "intermediate": "diamond", "ambient": "circle", "not moved": "circle", "undefined": "cross",
 }  # fmt: skip
 _DOT = 110  # area of the largest dot: bqplot keeps so much room free at the ends of a scale that it fits
@@ -103,7 +103,7 @@ class LayerChart(widgets.Box):
                            tooltip=bq.Tooltip(**{**tip, "labels": ["layer, other BatchNorm policy", "value"]}))  # fmt: skip
         self.whiskers = {label: line(colors=[colour], stroke_width=3) for label, colour in COLOURS.items()}
         self.dots = {
-            label: dots(colors=[colour], marker=_MARKERS[label], default_size=_DOT, fill=label != "not moved", stroke="#404040",
+            label: dots(colors=[colour], marker=MARKERS[label], default_size=_DOT, fill=label != "not moved", stroke="#404040",
                         stroke_width=0.8 if label != "not moved" else 2, tooltip=bq.Tooltip(**tip))
             for label, colour in COLOURS.items()
         }  # fmt: skip
@@ -131,7 +131,7 @@ class LayerChart(widgets.Box):
         height = f"{max(count, 1) * ROW + _MARGIN['top'] + _MARGIN['bottom']}px"
         if self.figure.layout.height != height:
             self.figure.layout.height = self.figure.layout.min_height = height
-        low, high = _limits(scene)
+        low, high = limits(scene.rows, scene.zones, scene.together)
         for scale, ends in ((self._x, (low, high)), (self._y, (_INSET, max(count, 1) - _INSET))):
             if (scale.min, scale.max) != ends:
                 with scale.hold_sync():
@@ -213,15 +213,14 @@ class LayerChart(widgets.Box):
         assign(self.joint_gap, there, x=np.array([together.total, together.value]), y=np.repeat(level, 2))
 
 
-def _limits(scene: LayerScene) -> tuple[float, float]:
+def limits(rows: Sequence[Row], zones: tuple[float, float] | None, together: Together | None = None) -> tuple[float, float]:
     """Return the ends of the axis: no harm and chance are always seen, and what is measured as far as that is sensible."""
-    seen = [np.array([row.value, row.low, row.high, *row.others, *row.draws], dtype=float) for row in scene.rows]
-    if scene.together is not None:
-        seen.append(np.array([scene.together.value, scene.together.high, scene.together.total]))
+    seen = [np.array([row.value, row.low, row.high, *row.others, *row.draws], dtype=float) for row in rows]
+    if together is not None:
+        seen.append(np.array([together.value, together.high, together.total]))
     values = np.concatenate([part[np.isfinite(part)] for part in seen]) if seen else np.empty(0)
-    low, high = min([0.0, *values]), max([1.0 if scene.zones else 1e-6, *values])
-    if scene.zones:
-        together = scene.together
+    low, high = min([0.0, *values]), max([1.0 if zones else 1e-6, *values])
+    if zones:
         widest = max([_WIDEST[1], *([together.value, together.total] if together is not None else ())])
         low, high = max(low, _WIDEST[0]), min(high, widest)
     pad = 0.04 * (high - low)

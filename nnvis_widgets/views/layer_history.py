@@ -40,11 +40,13 @@ class HistoryScene:
     values, low, high : ndarray, shape (L, T)
         In the order of the rows; NaN where nothing is measured.
     since : ndarray, shape (L,)
-        The epoch from which on a row does no harm; NaN for none.
+        The epoch from which on a row is shown to do no harm; NaN for none.
     picked : str or None
     at : int
         The column that is framed.
     zones : (float, float) or None
+    unshown : str
+        Why no row has such an epoch.
     """
 
     rows: Sequence[Row]
@@ -56,6 +58,7 @@ class HistoryScene:
     picked: str | None = None
     at: int = 0
     zones: tuple[float, float] | None = None
+    unshown: str = ""
 
 
 class HistoryView(widgets.VBox):
@@ -91,11 +94,11 @@ class HistoryView(widgets.VBox):
         )  # fmt: skip
         self.figure.add_class("nnvis-history")
         self.names = widgets.HTML(layout=widgets.Layout(flex="0 0 auto")).add_class("nnvis-names")
-        self._bar = widgets.HTML(_bar()).add_class("nnvis-small")
+        self.bar = widgets.HTML(_bar("")).add_class("nnvis-small").add_class("nnvis-bar")
         self.message = widgets.HTML().add_class("nnvis-small")
         self._make_profile()
         picture = widgets.Box([self.names, self.figure], layout=widgets.Layout(width="100%", align_items="flex-start"))
-        super().__init__([self.message, self._bar, picture.add_class("nnvis-rows"), self._title, self._place])
+        super().__init__([self.message, self.bar, picture.add_class("nnvis-rows"), self._title, self._place])
 
     def _make_profile(self) -> None:
         self._epoch, self._value = bq.LinearScale(min=0.0, max=1.0), bq.LinearScale(min=0.0, max=1.0)
@@ -132,9 +135,9 @@ class HistoryView(widgets.VBox):
         """Draw a scene; only what differs reaches the browser."""
         rows, columns = max(len(scene.rows), 1), max(len(scene.epochs), 1)
         self._shape = rows, columns
-        text = names(scene.rows, scene.picked, None)
-        if self.names.value != text:
-            self.names.value = text
+        for line, text in ((self.names, names(scene.rows, scene.picked, None)), (self.bar, _bar(scene.unshown))):
+            if line.value != text:
+                line.value = text
         height = f"{rows * ROW + _MARGIN['top'] + _MARGIN['bottom']}px"
         if self.figure.layout.height != height:
             self.figure.layout.height = self.figure.layout.min_height = height
@@ -242,10 +245,11 @@ def _pixels(values: np.ndarray) -> np.ndarray:
     return pixels
 
 
-def _bar() -> str:
+def _bar(unshown: str) -> str:
     from matplotlib import colormaps
 
     stops = ",".join("rgb({},{},{})".format(*colormaps["cividis"](share, bytes=True)[:3]) for share in np.linspace(0, 1, 6))
     style = f"display:inline-block;width:140px;height:10px;background:linear-gradient(90deg,{stops})"
     bar = f'<span role="img" aria-label="colours from dark to bright" style="{style}"></span>'
-    return f"κ: no harm 0 {bar} 1 chance; white line: from here on resetting does no harm"
+    line = f"no white lines: {unshown}" if unshown else "white line: from here on resetting is shown to do no harm"
+    return f"κ: no harm 0 {bar} 1 chance; {line}"

@@ -71,14 +71,32 @@ _STYLE = """
 .nnvis .nnvis-cells .nnvis-name { display: none; text-align: left; max-width: 130px; overflow: hidden; text-overflow: ellipsis; }
 .nnvis .nnvis-cells td:first-of-type, .nnvis .nnvis-cells th:nth-child(2) { text-align: left; }
 .nnvis .nnvis-cells svg { vertical-align: middle; }
+.nnvis .nnvis-pairs { border-collapse: separate; border-spacing: 2px; table-layout: fixed; width: calc(100% - 8px); }
+.nnvis .nnvis-pairs { font-variant-numeric: tabular-nums; line-height: 1.3; }
+.nnvis .nnvis-pairs th { font-weight: normal; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.nnvis .nnvis-pairs thead td { width: 100px; }
+.nnvis .nnvis-pairs thead th { vertical-align: bottom; padding-bottom: 2px; text-align: center; }
+.nnvis .nnvis-pairs thead th.upright span { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 120px; }
+.nnvis .nnvis-pairs tbody th { text-align: left; padding-right: 6px; }
+.nnvis .nnvis-pairs tbody td { text-align: center; height: 26px; min-width: 34px; padding: 1px 0; white-space: nowrap; }
+.nnvis .nnvis-pairs tbody td { border-radius: 3px; font-size: 12px; }
+.nnvis .nnvis-pairs small { display: block; font-size: 10.5px; font-weight: normal; }
+.nnvis .nnvis-pairs td.both { color: var(--jp-content-font-color2); }
+.nnvis .nnvis-pairs td.alone { background: color-mix(in srgb, #888888 16%, transparent); }
+.nnvis .nnvis-pairs td.sure { font-weight: 700; }
+.nnvis .nnvis-maybe { background-image: repeating-linear-gradient(135deg, transparent 0 5px, rgba(110, 110, 110, 0.38) 5px 6px); }
+.nnvis .nnvis-pairs td.framed { outline: 2px solid var(--jp-content-font-color1); outline-offset: 0; }
+.nnvis .nnvis-pairs td:hover { outline: 2px solid var(--jp-content-font-color3); }
 @container (max-width: 640px) {
   .nnvis .nnvis-rows { flex-wrap: wrap; }
   .nnvis .nnvis-cells .nnvis-name { display: table-cell; }
+  .nnvis .nnvis-besides .nnvis-names { display: none; }
+  .nnvis .nnvis-cells td[colspan] { white-space: normal; text-align: left; line-height: 1.3; }
 }
 @container (max-width: 800px) {
   .nnvis .nnvis-wide { flex-wrap: wrap; }
   .nnvis .nnvis-wide .nnvis-cells .nnvis-name { display: table-cell; }
-  .nnvis .nnvis-cells th, .nnvis .nnvis-cells td { padding: 0 6px; }
+  .nnvis .nnvis-cells th, .nnvis .nnvis-cells td { padding: 0 4px; }
 }
 .nnvis a.nnvis-link { color: var(--jp-content-link-color, #0072B2); text-decoration: underline; }
 """

@@ -56,6 +56,8 @@ function render({ model, el }) {
   };
   // a row is a row all across the picture, whatever stands in it
   const choose = (rows, event) => {
+    const cell = event.target.closest("[data-cell]");
+    if (cell) return model.send({ cell: cell.dataset.cell.split(",").map(Number) });
     const row = [...rows.querySelectorAll("[data-row]")].find((one) => {
       const box = one.getBoundingClientRect();
       return box.top <= event.clientY && event.clientY < box.bottom;
@@ -118,6 +120,8 @@ class Assist(anywidget.AnyWidget):
         ``on_key(key, shift)``
     on_row : callable, optional
         ``on_row(number, second)``: a row of the picture is clicked; `second` with Shift, Ctrl or Cmd, or on its check box.
+    on_cell : callable, optional
+        ``on_cell(row, column)``: a cell of a matrix is clicked.
     measured : str
         Selector of the part whose width is told to `on_width`.
     on_width : callable, optional
@@ -139,9 +143,10 @@ class Assist(anywidget.AnyWidget):
         on_row: Callable[[int, bool], None] | None = None,
         measured: str = "",
         on_width: Callable[[int], None] | None = None,
+        on_cell: Callable[[int, int], None] | None = None,
     ):
         super().__init__(labels=labels, keys_used=keys, measured=measured)
-        self._on_key, self._on_row, self._on_width = on_key, on_row, on_width
+        self._on_key, self._on_row, self._on_width, self._on_cell = on_key, on_row, on_width, on_cell
         self._shown = 0
         self.on_msg(lambda _widget, content, _buffers: self._heard(content))
 
@@ -160,6 +165,9 @@ class Assist(anywidget.AnyWidget):
         elif "width" in content:
             if self._on_width is not None:
                 self._on_width(int(content["width"]))
+        elif "cell" in content:
+            if self._on_cell is not None:
+                self._on_cell(*map(int, content["cell"]))
         elif "row" not in content:
             self._on_key(content.get("key", ""), bool(content.get("shift")))
         elif self._on_row is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 import traitlets
 
+from .layer_pictures import CALLED, KINDS
 from .layer_settings import SAMPLES
 from .parts import Files, button, dropdown, listed, settings_panel, title, toggle, wide
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _UNITS = [("one row: a module", "module"), ("one row: a block", "block"), ("one row: a tensor", "tensor")]
 _PARTS = [("weights and biases", "all"), ("weights only", "weights"), ("biases only", "biases")]
+_AGAINST = [("|end - start| / |start|", "relative_distance"), ("distance moved", "distance"),
+            ("number of weights", "parameter_count")]  # fmt: skip
 _POLICIES = [("BatchNorm: the evaluator's", None), ("final statistics", "final"), ("recalibrated", "recalibrate"),
              ("of each batch", "batch")]  # fmt: skip
 
@@ -42,19 +45,29 @@ class LayerControls:
         if explorer.study is not None:
             groups = [self._reset(), [*groups[0], *self._data()]]
         self.panel = settings_panel(*groups, [*self._together(), Files(explorer, "nnvis_layers", explorer.open_result)])
-        explorer.observe(lambda _change: self.follow(), ["kind", "view", "selected", "joint"])
+        explorer.observe(lambda _change: self.follow(), ["kind", "view", "order", "selected", "joint"])
         self.follow()
 
     def _choices(self) -> widgets.Box:
         explorer = self._explorer
-        self.view = toggle([("Layers", "layers"), ("Layers by epochs", "history")], "nnvis-view")
+        self.view = toggle([("Layers", "layers"), ("Layers by epochs", "history"), ("Pairs", "pairs")], "nnvis-view")
+        self.view.tooltips = list(CALLED.values())
         self.kind = toggle([("Re-initialise", "reinit"), ("Re-randomise", "rerandomise")], "nnvis-kind")
         self.metric = toggle([(f"{self._quantity()} (κ)", "criticality"), ("Loss rise", "loss")], "nnvis-metric")
-        self.order = toggle([("Network order", "network"), ("Most harm first", "rank")], "nnvis-order")
-        tools = {"view": self.view, "kind": self.kind, "metric": self.metric, "order": self.order}
+        rows = [("Network order", "network"), ("Most harm first", "rank")]
+        self.order = toggle([*rows, ("Against distance", "distance")], "nnvis-order")
+        self.row_order = toggle(rows, "nnvis-row-order")  # of a picture that always has rows
+        self.against = dropdown(_AGAINST, "nnvis-across")
+        self.against.layout.width = "230px"
+        tools = {"view": self.view, "kind": self.kind, "metric": self.metric, "order": self.order, "against": self.against}
         for name, control in tools.items():
             traitlets.link((explorer, name), (control, "value"))
-        shown = [self.metric, self.order] if explorer.study is None else list(tools.values())
+        traitlets.link(
+            (explorer, "order"),
+            (self.row_order, "value"),
+            (lambda order: "rank" if order == "rank" else "network", lambda order: order),
+        )
+        shown = [one for one in (*tools.values(), self.row_order) if explorer.study is not None or one is not self.kind]
         return widgets.Box(shown, layout=widgets.Layout(flex_flow="row wrap", width="100%")).add_class("nnvis-toolbar")
 
     def _quantity(self) -> str:
@@ -137,10 +150,15 @@ class LayerControls:
         self._add.description = "Leave joint reset" if inside else "Add to joint reset"
         self._add.icon = "minus" if inside else "plus"
         self._close.layout.display = None if explorer.openings.shown else "none"
-        history = explorer.view == "history"
-        self.kind.layout.display = self.metric.layout.display = "none" if history else None
+        history, layers = explorer.view == "history", explorer.view == "layers"
+        for control, seen in (
+            (self.view, explorer.study is not None or len(KINDS.keys() & explorer.results.keys()) > 1),
+            (self.kind, not history), (self.metric, layers), (self.order, layers), (self.row_order, history),
+            (self.against, layers and explorer.order == "distance"),
+        ):  # fmt: skip
+            control.layout.display = None if seen else "none"
         names = ", ".join(explorer.joint)
-        self._set.value = names or "Tick two or more layers, or Shift-click them."
+        self._set.value = names or "Tick two or more layers, Shift-click them, or click a cell of the pairs."
         self._clear.layout.display = None if explorer.joint else "none"
         if explorer.study is not None:
             redraw = explorer.kind == "rerandomise" and not history

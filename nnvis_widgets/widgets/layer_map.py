@@ -12,21 +12,17 @@ from typing import Any
 import ipywidgets as widgets
 
 from ..jobs import Step
-from ..results import JointReset, LayerHistory, LayerStudy, Result, ResultSet
-from ..views.layer_chart import LayerChart
-from ..views.layer_history import HistoryView
+from ..results import LayerHistory, LayerStudy, PairwiseReset, Result
 from ..views.theme import style_sheet
 from .assist import Assist
 from .layer_controls import LayerControls
 from .layer_keys import KEYS, LABELS, press
-from .layer_scenes import history_scene, layer_scene
+from .layer_pictures import KINDS, LayerPictures, results_in
 from .layer_settings import LayerSettings
 from .layer_study import LayerWork
 from .layer_words import TERMS, legend, readout, state_line, summary
 from .openings import Maker, Openings
 from .parts import beside, fill
-
-_KINDS = (LayerStudy, LayerHistory, JointReset)
 
 
 class LayerMap(LayerSettings):
@@ -62,19 +58,23 @@ class LayerMap(LayerSettings):
         Measured on the first so many samples, stratified by class; None takes all.
     batchnorm : str or None
         Policy for running statistics; None is the evaluator's own.
-    view : {"layers", "history"}
-        The dot plot, or the map of layers by epochs, which is measured when it is first asked for.
+    view : {"layers", "history", "pairs"}
+        The dot plot; the map of layers by epochs, or the matrix of every two layers (of many, the 16 that do most harm alone),
+        which are measured when they are first asked for.
     joint : tuple of str
         Layers that are reset together, too, when there are two or more.
     metric : {"criticality", "loss"}
         What the axis shows: κ, or the rise of the loss.
     margin, critical_above : float
         The labels: ambient where the drop is surely smaller than the margin, critical where κ is surely above the other.
-    order : {"network", "rank"}
+    order : {"network", "rank", "distance"}
+        Of the rows; "distance" draws points in their place, against what `against` says.
+    against : {"relative_distance", "distance", "parameter_count"}
     selected : str or None
         The layer that is chosen.
     results : dict of str to Result
-        "layers": the study; "joint"; once they were measured also "history" and "draws", a re-randomisation of the same rows.
+        "layers": the study; "joint"; once they were measured also "history", "pairs" and "draws", a re-randomisation of the same
+        rows.
 
     Examples
     --------
@@ -102,7 +102,7 @@ class LayerMap(LayerSettings):
     @classmethod
     def from_result(cls, result: Result) -> LayerMap:
         """Return a layer map that shows a saved study; what needs the model and the data is switched off."""
-        results = _shown(result)
+        results = results_in(result)
         self = cls.__new__(cls)
         self.study, self._on_open = None, None
         study = results.get("layers")
@@ -112,7 +112,8 @@ class LayerMap(LayerSettings):
         return self
 
     def _build(self, settings: dict[str, Any], explorers: Mapping[str, Maker] | None) -> None:
-        self.chart, self.history_view = LayerChart(), HistoryView(self._picked)
+        self.pictures = LayerPictures(self._picked, self._chose)
+        self.chart, self.history_view = self.pictures.chart, self.pictures.history
         self.openings = Openings(explorers, lambda error: self.status.say(error))
         super().__init__(**settings)
         self.controls = LayerControls(self)
@@ -127,7 +128,7 @@ class LayerMap(LayerSettings):
         columns = beside(self.controls.panel, [
             top, self.picture, self.readout, self.controls.chosen_row, self.terms, self.state_line, self.status.error,
         ])  # fmt: skip
-        self._assist = Assist(LABELS, KEYS, lambda key, shift: press(self, key, shift), self._clicked)
+        self._assist = Assist(LABELS, KEYS, lambda key, shift: press(self, key, shift), self._clicked, on_cell=self.pair)
         self.children = [style_sheet(), self._assist, self.controls.toolbar, columns, self.openings]
         self._draw()
 
@@ -136,14 +137,21 @@ class LayerMap(LayerSettings):
     @property
     def layer_study(self) -> LayerStudy | None:
         """The study of the picture; None before the first one."""
-        found = self.results.get("layers")
-        return found if isinstance(found, LayerStudy) else None
+        return self._found("layers")
 
     @property
     def layer_history(self) -> LayerHistory | None:
         """The map over checkpoints; None while there is none."""
-        found = self.results.get("history")
-        return found if isinstance(found, LayerHistory) else None
+        return self._found("history")
+
+    @property
+    def layer_pairs(self) -> PairwiseReset | None:
+        """The matrix of every two layers; None while there is none."""
+        return self._found("pairs")
+
+    def _found(self, name: str) -> Any:
+        found = self.results.get(name)
+        return found if isinstance(found, KINDS[name]) else None
 
     def _steps(self) -> list[Step]:
         if self.study is None:
@@ -154,11 +162,16 @@ class LayerMap(LayerSettings):
         if self.view == "history":
             return [history]
         steps = [self.study.layers_step("layers", choice)]
+        pairs = self.study.pairs_step(choice, self._cache)
+        if self.view == "pairs":
+            steps.append(pairs)
         if len(self.joint) > 1:
             steps.append(self.study.joint_step(choice, self.joint))
         # what is known of the same rows stands beside them
         redrawn = self.study.layers_step("draws", replace(choice, kind="rerandomise"))
         beside = [history, redrawn] if choice.kind == "reinit" else [history]
+        if self.view != "pairs":
+            beside.append(pairs)
         return steps + [step for step in beside if all(key in self._cache for key in step.keys.values())]
 
     # ---- what is drawn
@@ -175,17 +188,8 @@ class LayerMap(LayerSettings):
                 getattr(found, key) != value for key, value in thresholds.items()
             ):
                 self.results[name] = replace(found, **thresholds)
-        history = history_scene(self) if self.view == "history" else None
-        scene = layer_scene(self)
         self.picture.remove_class("nnvis-stale")
-        if self.view == "history":
-            self.history_view.message.value = "" if history is not None else "measuring ..."
-            if history is not None:
-                self.history_view.show(history)
-        elif scene is not None:
-            self.chart.show(scene)
-        shown = self.history_view if self.view == "history" else self.chart
-        fill(self.picture, [shown] if history is not None or scene is not None else [])
+        fill(self.picture, self.pictures.draw(self))
         self.legend.value, self.state_line.value = legend(self), state_line(self)
         self.readout.value, self._assist.summary = readout(self), summary(self)
 
@@ -197,8 +201,9 @@ class LayerMap(LayerSettings):
         with self.together():
             self.selected = None
             self.joint = tuple(together) if set(together) <= set(self.layers) else ()
-            self.view = "layers" if "layers" in results else "history"
+            self.view = next(name for name in KINDS if name in results)
             self._wanted = False
+        self.controls.follow()
         self._draw()
 
     # ---- hands
@@ -223,9 +228,11 @@ class LayerMap(LayerSettings):
             if self.study is not None:
                 self.at = checkpoint
 
+    def _chose(self, name: str) -> None:
+        self._clicked(self._rows().index(name), False)
+
     def _rows(self) -> list[str]:
-        scene = history_scene(self) if self.view == "history" else layer_scene(self)
-        return [] if scene is None else [row.name for row in scene.rows]
+        return self.pictures.rows(self)
 
     def _try(self, act: Callable[[], Any]) -> None:
         try:
@@ -242,11 +249,34 @@ class LayerMap(LayerSettings):
             at = names.index(self.selected) if self.selected in names else -1 if step > 0 else len(names)
             self.selected = names[min(max(at + step, 0), len(names) - 1)]
 
+    def walk_pairs(self, down: int, across: int) -> None:
+        """Choose the pair whose cell lies so many rows below and columns beside that of the present one, in the matrix of pairs."""
+        names = self.layer_pairs.layers if self.layer_pairs is not None else []
+        at = [names.index(name) for name in self.joint if name in names]
+        if len(at) != 2:
+            self.pair(1, 0)
+            return
+        row, column = (at[0], at[1]) if self.selected == names[at[0]] else (at[1], at[0])
+        row, column = row + down, column + across
+        if row == column:  # over the diagonal
+            row, column = row + down, column + across
+        self.pair(row, column)
+
     def toggle_joint(self, layer: str | None = None) -> None:
         """Take a layer, default the chosen one, into the set that is reset together, or out of it."""
         name = layer or self.selected
         if name is not None:
             self.joint = tuple(one for one in self.joint if one != name) if name in self.joint else (*self.joint, name)
+
+    def pair(self, first: int, second: int) -> None:
+        """Reset two layers of the matrix of pairs together, by their numbers in it; the same number twice chooses that layer."""
+        names = self.layer_pairs.layers if self.layer_pairs is not None else []
+        if not (0 <= first < len(names) and 0 <= second < len(names)):
+            return
+        with self.together():
+            self.selected = names[first]
+            if first != second:
+                self.joint = (names[first], names[second])
 
     def clear_joint(self) -> None:
         """Forget which layers were reset together."""
@@ -279,23 +309,15 @@ class LayerMap(LayerSettings):
 
     def open_result(self, result: Result) -> None:
         """Show a saved study in place of the present one, until a setting changes."""
-        self._show(_shown(result))
+        self._show(results_in(result))
 
     @property
     def unshown(self) -> list[widgets.Widget]:
         """Widgets of ours that are in no container now."""
-        return [self.chart, self.history_view]
+        return self.pictures.all
 
     def close(self) -> None:
         """Cancel the work, close what was opened, and remove the widget with everything in it."""
         if not self._closed and hasattr(self, "openings"):
             self.openings.clear()
         super().close()
-
-
-def _shown(result: Result) -> dict[str, Result]:
-    names = {LayerStudy: "layers", LayerHistory: "history"}
-    results = result.results if isinstance(result, ResultSet) else {names.get(type(result), "other"): result}
-    if not ({"layers", "history"} & results.keys() and all(isinstance(one, _KINDS) for one in results.values())):
-        raise TypeError(f"result: a LayerStudy, a LayerHistory, or what save_result wrote; received {type(result).__name__}")
-    return dict(results)

@@ -11,29 +11,70 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..results import JointReset, LayerHistory, LayerStudy
+from ..results.layers import AGAINST
 from ..views.layer_chart import LayerScene
 from ..views.layer_history import HistoryScene
+from ..views.layer_pairs import PairScene
 from ..views.layer_rows import Row, Together, interval
+from ..views.layer_scatter import ScatterScene
 
 if TYPE_CHECKING:
     from .layer_map import LayerMap
 
 
-def layer_scene(explorer: LayerMap) -> LayerScene | None:
-    """Return the dot plot; None before anything is measured."""
+def layer_scene(explorer: LayerMap, only: Sequence[str] | None = None) -> LayerScene | None:
+    """Return the dot plot, of some layers or of all; None before anything is measured."""
     study = explorer.layer_study
     if study is None:
         return None
-    harm = explorer.metric == "criticality"
     rows = ordered(explorer, study)
     return LayerScene(
-        rows=rows,
-        quantity="κ" if harm else "loss rise",
-        axis="criticality κ: 0 no harm, 1 chance" if harm else "loss after the reset minus loss of the trained model",
-        zones=zones(study) if harm else None,
-        picked=explorer.selected,
-        together=_together(explorer) if harm else None,
+        rows=[row for row in rows if only is None or row.name in only],
+        axis="criticality κ: 0 no harm, 1 chance" if _harm(explorer) else "loss after the reset minus loss of the trained model",
+        **_common(explorer, study),
     )
+
+
+def scatter_scene(explorer: LayerMap) -> ScatterScene | None:
+    """Return the points against a distance; None before anything is measured."""
+    study = explorer.layer_study
+    if study is None:
+        return None
+    return ScatterScene(
+        rows=rows(study, explorer.metric, explorer.joint),
+        against=np.asarray(getattr(study, explorer.against), dtype=float),
+        axis="criticality κ" if _harm(explorer) else "rise of the loss",
+        across=AGAINST[explorer.against],
+        **_common(explorer, study),
+    )
+
+
+def pair_scene(explorer: LayerMap) -> PairScene | None:
+    """Return the matrix of pairs; None before anything of it is measured."""
+    pairs, study = explorer.layer_pairs, explorer.layer_study
+    if pairs is None:
+        return None
+    alone = dict(zip(study.layers, study.label, strict=True)) if study is not None else {}
+    return PairScene(
+        layers=pairs.layers, labels=[alone.get(name, "undefined") for name in pairs.layers], criticality=pairs.criticality,
+        low=pairs.low, high=pairs.high, interaction=pairs.interaction, interaction_low=pairs.interaction_low,
+        interaction_high=pairs.interaction_high,
+        chosen=[pairs.layers.index(name) for name in explorer.joint if name in pairs.layers],
+    )  # fmt: skip
+
+
+def _harm(explorer: LayerMap) -> bool:
+    """Whether the axis is that of the criticality: a matrix of pairs is always about it."""
+    return explorer.metric == "criticality" or explorer.view == "pairs"
+
+
+def _common(explorer: LayerMap, study: LayerStudy) -> dict[str, Any]:
+    """Return what rows and points have in common."""
+    harm = _harm(explorer)
+    return {
+        "quantity": "κ" if harm else "loss rise", "zones": zones(study) if harm else None, "picked": explorer.selected,
+        "together": _together(explorer) if harm else None,
+    }  # fmt: skip
 
 
 def history_scene(explorer: LayerMap) -> HistoryScene | None:
@@ -42,7 +83,7 @@ def history_scene(explorer: LayerMap) -> HistoryScene | None:
     if history is None:
         return None
     at = history.checkpoints.index(explorer.at) if explorer.at in history.checkpoints else len(history.epochs) - 1
-    labels, since = history.label[at], history.replaceable_since
+    labels, since = history.label[at], history.shown_since
     made = [
         Row(name, str(labels[number]), float(history.criticality[at, number]), chosen=name in explorer.joint)
         for number, name in enumerate(history.layers)
@@ -53,13 +94,14 @@ def history_scene(explorer: LayerMap) -> HistoryScene | None:
     return HistoryScene(
         rows=[made[number] for number in order], epochs=history.epochs, values=values, low=low, high=high,
         since=since[order] if history.fraction == 1 else np.full(len(made), np.nan),
-        picked=explorer.selected, at=at, zones=zones(history),
+        picked=explorer.selected, at=at, zones=zones(history), unshown=history.unshown,
     )  # fmt: skip
 
 
 def ordered(explorer: LayerMap, study: LayerStudy) -> list[Row]:
     """Return the rows of a study from the top: in the order of the network or by harm."""
-    made = rows(study, explorer.metric, explorer.joint, explorer.results.get("draws"), explorer.results.get("history"))
+    metric = "criticality" if _harm(explorer) else explorer.metric
+    made = rows(study, metric, explorer.joint, explorer.results.get("draws"), explorer.results.get("history"))
     if explorer.order == "rank":
         made.sort(key=lambda row: -row.value if np.isfinite(row.value) else np.inf)
     return made

@@ -1,6 +1,6 @@
 """What can be chosen in a layer map: traits, checked at the border.
 
-May import: traitlets, core.batchnorm, core.units, widgets.base, widgets.layer_study.
+May import: traitlets, core.batchnorm, core.units, results, widgets.base, widgets.layer_study.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import traitlets
 
 from ..core.batchnorm import POLICIES
 from ..core.units import PARTS, UNITS
+from ..results.layers import AGAINST
 from .base import Explorer
 from .layer_study import LayerChoice, LayerWork
 
@@ -30,17 +31,18 @@ class LayerSettings(Explorer):
     split = traitlets.Unicode("test")
     samples = traitlets.Int(None, allow_none=True)
     batchnorm = traitlets.Unicode(None, allow_none=True)
-    view = traitlets.Enum(["layers", "history"], "layers")
+    view = traitlets.Enum(["layers", "history", "pairs"], "layers")
     joint = traitlets.Tuple()
 
     metric = traitlets.Enum(["criticality", "loss"], "criticality")
     margin = traitlets.Float(0.01)
     critical_above = traitlets.Float(0.25)
-    order = traitlets.Enum(["network", "rank"], "network")
+    order = traitlets.Enum(["network", "rank", "distance"], "network")
+    against = traitlets.Enum(list(AGAINST), "relative_distance")
     selected = traitlets.Unicode(None, allow_none=True)
 
     RECOMPUTE: ClassVar = ("kind", "at", "draws", "seed", "unit", "part", "split", "samples", "batchnorm", "view", "joint")
-    RESTYLE: ClassVar = ("metric", "margin", "critical_above", "order", "selected")
+    RESTYLE: ClassVar = ("metric", "margin", "critical_above", "order", "against", "selected")
 
     study: LayerWork | None
 
@@ -59,7 +61,7 @@ class LayerSettings(Explorer):
                 return self.study.layers(self.unit, self.part)
             except ValueError:  # no layer has this part: a computation says so in words
                 return []
-        found = self.results.get("layers", self.results.get("history"))
+        found: Any = next((self.results[name] for name in ("layers", "history", "pairs") if name in self.results), None)
         return [] if found is None else list(found.layers)
 
     # ---- settings at the border

@@ -10,6 +10,8 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from ..core.evaluator import Evaluator
 from ..core.scope import Scope, ScopeError
 from ..core.states import Layout
@@ -17,8 +19,9 @@ from ..core.units import units_of
 from ..experiments.joint_reset import iter_joint_reset
 from ..experiments.layer_history import iter_layer_history
 from ..experiments.layers import iter_layers
+from ..experiments.pairwise_resets import MOST, iter_pairwise_resets
 from ..jobs import Step
-from ..results import Result
+from ..results import LayerStudy, Result
 
 SAMPLES = 1000  # that layers are measured on unless more are asked for
 
@@ -127,10 +130,7 @@ class LayerWork:
         """Return the step that resets every layer by itself."""
 
         def make(_names: Any) -> Iterator[Mapping[str, Result]]:
-            for study in iter_layers(
-                self.evaluators[choice.split], self.run, kind=choice.kind, unit=choice.unit, part=choice.part,
-                initializer=self.initializer, samples=self._samples(choice), batchnorm=choice.batchnorm, **choice.how,
-            ):  # fmt: skip
+            for study in iter_layers(**self._asked(choice)):
                 yield {name: _named(choice.split, study)}
 
         return Step({name: ("layers", choice.key)}, make)
@@ -139,10 +139,7 @@ class LayerWork:
         """Return the step that resets every layer to every checkpoint."""
 
         def make(_names: Any) -> Iterator[Mapping[str, Result]]:
-            for history in iter_layer_history(
-                self.evaluators[choice.split], self.run, unit=choice.unit, part=choice.part, samples=self._samples(choice),
-                batchnorm=choice.batchnorm,
-            ):  # fmt: skip
+            for history in iter_layer_history(**self._where(choice)):
                 yield {"history": _named(choice.split, history)}
 
         return Step({"history": ("history", choice.where)}, make)
@@ -151,16 +148,42 @@ class LayerWork:
         """Return the step that resets several layers at once."""
 
         def make(_names: Any) -> Iterator[Mapping[str, Result]]:
-            for joint in iter_joint_reset(
-                self.evaluators[choice.split], self.run, list(layers), kind=choice.kind, unit=choice.unit, part=choice.part,
-                initializer=self.initializer, samples=self._samples(choice), batchnorm=choice.batchnorm, **choice.how,
-            ):  # fmt: skip
+            for joint in iter_joint_reset(layers=list(layers), **self._asked(choice)):
                 yield {"joint": _named(choice.split, joint)}
 
         return Step({"joint": ("joint", layers, choice.key)}, make)
 
-    def _samples(self, choice: LayerChoice) -> int | None:
-        return None if choice.samples is None else min(choice.samples, self.evaluators[choice.split].n)
+    def pairs_step(self, choice: LayerChoice, known: Mapping[Hashable, Any]) -> Step:
+        """Return the step that resets every two layers at once: of many, those that do most harm alone.
+
+        It comes after the step of all layers alone, and finds their study in what is `known` by then.
+        """
+
+        def make(_names: Any) -> Iterator[Mapping[str, Result]]:
+            study = known[("layers", choice.key)]
+            for pairs in iter_pairwise_resets(layers=most_harmful(study), **self._asked(choice)):
+                yield {"pairs": _named(choice.split, pairs)}
+
+        return Step({"pairs": ("pairs", choice.key)}, make)
+
+    def _where(self, choice: LayerChoice) -> dict[str, Any]:
+        """Return the arguments of every measurement: of which model, on which rows and samples."""
+        evaluator = self.evaluators[choice.split]
+        samples = None if choice.samples is None else min(choice.samples, evaluator.n)
+        return {"evaluator": evaluator, "run": self.run, "unit": choice.unit, "part": choice.part, "samples": samples,
+                "batchnorm": choice.batchnorm}  # fmt: skip
+
+    def _asked(self, choice: LayerChoice) -> dict[str, Any]:
+        """Return these, and what is put in the place of a layer."""
+        return {**self._where(choice), "kind": choice.kind, "initializer": self.initializer, **choice.how}
+
+
+def most_harmful(study: LayerStudy) -> list[str]:
+    """Return the layers of a study whose pairs can be measured, in the order of the network: of many, the most harmful ones."""
+    able = [number for number, name in enumerate(study.layers) if name not in study.problems]
+    harm = study.loss_rise if np.isnan(study.criticality).all() else study.criticality
+    worst = sorted(able, key=lambda number: -np.nan_to_num(harm[number], nan=-np.inf))[:MOST]
+    return [study.layers[number] for number in sorted(worst)]
 
 
 def _named(split: str, result: Any) -> Any:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..results import LayerHistory, LayerStudy, caption
+from ..results import LayerHistory, LayerStudy, PairwiseReset, caption
+from ..views.layer_pairs import told
 from ..views.layer_rows import icon, interval
 from ..views.theme import OTHER
-from .layer_scenes import note, policy_in_force, ranks
+from .layer_scenes import note, pair_scene, policy_in_force, ranks
 
 if TYPE_CHECKING:
     from .layer_map import LayerMap
@@ -26,8 +27,9 @@ TERMS = (
 
 def legend(explorer: LayerMap) -> str:
     """Return what each icon means under the present thresholds, as HTML."""
-    study, history = explorer.layer_study, explorer.layer_history
-    shown = history if explorer.view == "history" else study
+    study, shown = explorer.layer_study, _shown(explorer)
+    if explorer.view == "pairs":
+        return ""  # the matrix has its own
     metric = shown.metric if shown is not None else "accuracy"
     margin = (
         f"drop surely below {100 * explorer.margin:g} point{'s' * (explorer.margin != 0.01)}"
@@ -46,7 +48,9 @@ def legend(explorer: LayerMap) -> str:
         others = [name for name in study.policies if name != policy_in_force(study)]
         items += [f"◯ BatchNorm: {html.escape(', '.join(others))}"] * bool(others and explorer.metric == "criticality")
         items += ["• one draw"] * (study.kind == "rerandomise")
-        if len(explorer.joint) > 1 and explorer.metric == "criticality":
+        if explorer.joint and explorer.order == "distance":
+            items.append(f'<span style="color:{OTHER}">□</span> reset together')
+        elif len(explorer.joint) > 1 and explorer.metric == "criticality":
             items.append(
                 f'<span style="color:{OTHER}">■</span> reset together, <span style="color:{OTHER}">□</span> sum of the single ones'
             )
@@ -55,26 +59,42 @@ def legend(explorer: LayerMap) -> str:
 
 def state_line(explorer: LayerMap) -> str:
     """Return what was measured: reset, n, split, BatchNorm policy, intervals, draws, seeds; and what to beware of."""
-    study, history = explorer.layer_study, explorer.layer_history
-    shown = history if explorer.view == "history" else study
+    shown = _shown(explorer)
     if shown is None:
         return "nothing measured yet"
     about = shown.provenance
-    what = study.what if shown is study else f"each {shown.unit} put back to each checkpoint"
-    policies = list(study.policies) if shown is study and study.policies else [about.get("batchnorm", "not recorded")]
-    rows = f"{len(shown.layers)} {shown.unit}{'s' * (len(shown.layers) != 1)}"
+    policies = [*getattr(shown, "policies", {})] or [about.get("batchnorm", "not recorded")]
+    what, over = _about(shown)
     parts = [
         f"<b>{html.escape(what)}</b>, all others trained",
         f"{html.escape(str(about.get('split', 'data')))}, n = {shown.n} of {about.get('samples', shown.n)}",
         f"BatchNorm: {html.escape(' and '.join(map(str, policies)))}",
         f"{about.get('dtype', '')} on {about.get('device', '')}",
-        f"intervals: 95 %, simultaneous over {rows}{' and all checkpoints' if shown is history else ''}",
+        f"intervals: 95 %, simultaneous over {over}",
         "this run: 1 seed, another may give other labels",
     ]
     return " &middot; ".join(parts) + "".join(f"<br>{text}." for text in notes(explorer, shown))
 
 
-def notes(explorer: LayerMap, shown: LayerStudy | LayerHistory) -> list[str]:
+def _shown(explorer: LayerMap) -> LayerStudy | LayerHistory | PairwiseReset | None:
+    """Return the result of the picture."""
+    return {"layers": explorer.layer_study, "history": explorer.layer_history, "pairs": explorer.layer_pairs}[explorer.view]
+
+
+def _about(shown: LayerStudy | LayerHistory | PairwiseReset) -> tuple[str, str]:
+    """Return what was done to the layers, and what its intervals hold for."""
+    count = len(shown.layers)
+    if isinstance(shown, PairwiseReset):
+        draws = f"drawn anew ({shown.draws} draw{'s' * (shown.draws != 1)})"
+        done = f"put back to epoch {shown.epoch:g}" if shown.kind == "reinit" else draws
+        return f"every two of {count} layers {done}", f"{len(shown.pairs)} pairs, their interactions and {count} layers"
+    rows = f"{count} {shown.unit}{'s' * (count != 1)}"
+    if isinstance(shown, LayerStudy):
+        return shown.what, rows
+    return f"each {shown.unit} put back to each checkpoint", f"{rows} and all checkpoints"
+
+
+def notes(explorer: LayerMap, shown: LayerStudy | LayerHistory | PairwiseReset) -> list[str]:
     """Return what to beware of."""
     trained, chance, metric = shown.reference.get(shown.metric, np.nan), shown.chance, html.escape(shown.metric)
     if not shown.learned:
@@ -88,6 +108,9 @@ def notes(explorer: LayerMap, shown: LayerStudy | LayerHistory) -> list[str]:
         found = [f"{metric}: trained {trained:.4g}, chance {chance:.4g}"]
     if explorer.metric == "loss" and explorer.view == "layers":
         found[0] += "; a rise of the loss has no upper end: read the order, not the size"
+    if isinstance(shown, PairwiseReset):
+        whole = len(explorer.layers)
+        return found + [f"of {whole} rows the {len(shown.layers)} that do most harm alone"] * (len(shown.layers) < whole)
     if shown.too_few and shown.fraction == 1.0:
         found.append(f"<b>too few samples</b>: {shown.too_few}")
     if not isinstance(shown, LayerStudy):
@@ -118,14 +141,37 @@ def _stale_statistics(study: LayerStudy) -> list[str]:
 
 def readout(explorer: LayerMap) -> str:
     """Return what is known of the chosen layer."""
-    shown, name = (explorer.layer_history if explorer.view == "history" else explorer.layer_study), explorer.selected
+    shown, name = _shown(explorer), explorer.selected
     if shown is None:
         return ""
+    if isinstance(shown, PairwiseReset):
+        return _items(_of_pair(explorer, shown))
     if name not in shown.layers:
         return "Click a row to open its paths, or choose one with the arrow keys; tick several to reset them together."
     number = list(shown.layers).index(name)
     cells = _at_checkpoint(explorer, shown, number) if isinstance(shown, LayerHistory) else _of_layer(shown, number)
-    return " ".join(f'<span class="item">{cell}</span>' for cell in [f"<b>{html.escape(name)}</b>", *cells])
+    return _items([f"<b>{html.escape(name)}</b>", *cells])
+
+
+def _items(cells: list[str]) -> str:
+    return " ".join(f'<span class="item">{cell}</span>' for cell in cells)
+
+
+def _of_pair(explorer: LayerMap, pairs: PairwiseReset) -> list[str]:
+    """Return what is known of the two layers that are reset together."""
+    known = [name for name in explorer.joint if name in pairs.layers]
+    if len(known) != 2 or len(explorer.joint) != 2:
+        return ["Click a cell to reset its two layers together; the arrow keys go from cell to cell."]
+    scene = pair_scene(explorer)
+    row, column = sorted((pairs.layers.index(name) for name in known), reverse=True)
+    values = (float(part[row, column]) for part in (pairs.criticality, pairs.low, pairs.high))
+    alone = " and ".join(f"{pairs.criticality[at, at]:.2f}" for at in (column, row))
+    return [
+        f"<b>{html.escape(' + '.join(known))}</b>",
+        f"κ of both {interval(*values)}",
+        f"alone {alone}",
+        told(scene, row, column),
+    ]
 
 
 def _of_layer(study: LayerStudy, number: int) -> list[str]:
@@ -149,21 +195,23 @@ def _at_checkpoint(explorer: LayerMap, history: LayerHistory, number: int) -> li
     label = str(history.label[at, number])
     values = (float(part[at, number]) for part in (history.criticality, history.low, history.high))
     cells = [f"put back to epoch {history.epochs[at]:g}: {icon(label)} {label}", f"κ {interval(*values)}"]
-    since = history.replaceable_since[number]
-    if np.isfinite(since) and history.fraction == 1:
-        cells.append(f"no harm from epoch {since:g} on")
+    since = history.shown_since[number]
+    if history.fraction == 1:
+        cells.append(f"no harm from epoch {since:g} on" if np.isfinite(since) else "not shown to be harmless before the end")
     return cells
 
 
 def summary(explorer: LayerMap) -> str:
     """Return what the picture shows in plain sentences, for a screen reader: the chosen layer first."""
+    if explorer.view == "pairs":
+        return _of_pairs(explorer)
     if explorer.view == "history":
         history = explorer.layer_history
         if history is None:
             return "Nothing measured yet."
         since = "; ".join(
             f"{name} from epoch {epoch:g}"
-            for name, epoch in zip(history.layers, history.replaceable_since, strict=True)
+            for name, epoch in zip(history.layers, history.shown_since, strict=True)
             if epoch == epoch
         )
         return f"Layers that can be put back without harm: {since or 'none'}. {caption(history.provenance, history.n)}."
@@ -178,6 +226,16 @@ def summary(explorer: LayerMap) -> str:
     ranked = "; ".join(f"{names[at]} {study.criticality[at]:.2f} {study.label[at]}" for at in worst[:6])
     lines.append(f"Criticality, {study.what}, most harmful first: {ranked or 'undefined'}.")
     return " ".join([*lines, caption(study.provenance, study.n) + "."])
+
+
+def _of_pairs(explorer: LayerMap) -> str:
+    pairs, scene = explorer.layer_pairs, pair_scene(explorer)
+    if pairs is None or scene is None:
+        return "Nothing measured yet."
+    known = [pair for pair in pairs.pairs if np.isfinite(pairs.interaction[pair])]
+    known.sort(key=lambda pair: (pair not in [tuple(scene.chosen)], -abs(pairs.interaction[pair])))
+    said = (f"{pairs.layers[a]} and {pairs.layers[b]}: {told(scene, a, b)}" for a, b in known[:4])
+    return f"Interactions of pairs, strongest first: {'; '.join(said) or 'undefined'}. {caption(pairs.provenance, pairs.n)}."
 
 
 def _kappa(study: LayerStudy, number: int) -> str:

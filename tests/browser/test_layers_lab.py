@@ -139,13 +139,14 @@ def notebook(new_page, lab_url, folder):
 @pytest.fixture
 def layers(notebook):
     found = Layers(notebook.page)
-    found.part("dots").locator(".svg-figure").wait_for(state="attached")
     notebook.python(
         "with explorer.together():\n"
         "    explorer.restore(dict(kind='reinit', at=0, draws=3, unit='module', part='all', samples=None, view='layers', joint=(),\n"
-        "                          metric='criticality', margin=0.01, critical_above=0.25, order='network', selected=None))\n"
+        "                          metric='criticality', margin=0.01, critical_above=0.25, order='network', selected=None,\n"
+        "                          against='relative_distance'))\n"
         "explorer.close_explorers()"
     )
+    found.part("dots").locator(".svg-figure").wait_for(state="attached")
     yield found
     found.until(lambda: not found.working and not found.text("error"), "at rest")
     found.page.complaints.raise_any()
@@ -188,6 +189,21 @@ def test_order_metric_and_thresholds_only_change_the_picture(layers, study):
     assert not layers.chart().shown("zone critical")
     assert "loss" in layers.chart().axis
     layers.press("metric", r"Accuracy \(κ\)")
+    layers.press("order", "Against distance")
+    words = layers.part("against").locator("text.label")
+
+    def placed():
+        found = words.evaluate_all("all => all.map(e => [e.textContent, e.getBoundingClientRect().x])")
+        return {text: x for text, x in found if text}
+
+    layers.until(lambda: set(placed()) >= set(LAYERS), "a name at each point")
+    layers.choose("across", "number of weights")
+    by_count = [name for _, name in sorted(zip(study.parameter_count, LAYERS, strict=True))]
+    layers.until(lambda: sorted(LAYERS, key=placed().get) == by_count, "points in the order of their weights")
+    layers.part("against").locator(".object_grp path.element:visible").last.click()
+    layers.until(lambda: layers.picked() == "fc3" and "Paths of fc3" in layers.root.inner_text(), "its row and its paths")
+    layers.click("close")
+    layers.press("order", "Network order")
     layers.type("above", "0.9")
     layers.type("margin", "12")
     layers.shows(study.relabelled(margin=0.12, critical_above=0.9))
@@ -258,8 +274,29 @@ def test_several_rows_are_reset_together(layers, demo, study):
     layers.until(right, "the joint reset beside the sum")
     assert layers.text("set") == "conv1, fc2"
     assert layers.root.locator(".nnvis").count() == 0, "collecting opens nothing"
+    layers.press("view", "Pairs")
+    pairs = nv.measure_pairwise_resets(demo.evaluator, demo.run)
+    cells = layers.part("pairs").locator("tbody td")
+    layers.until(lambda: cells.count() == 25 and not layers.working, "every two layers")
+    texts = cells.evaluate_all("all => all.map(cell => cell.firstChild.textContent)")
+    shown = np.array([float(text.rstrip("*")) for text in texts]).reshape(5, 5)
+    np.testing.assert_allclose(shown, np.where(np.tri(5, k=-1), pairs.interaction, pairs.criticality), atol=0.0051)
+    marked = np.array([text.endswith("*") for text in texts]).reshape(5, 5)
+    np.testing.assert_array_equal(marked, np.tril(pairs.established, -1))
+    framed = layers.root.locator(".nnvis-pairs td.framed")
+    assert framed.evaluate_all("all => all.map(cell => cell.dataset.cell)") == ["0,3", "3,0"]
+    cells.nth(5 * 4 + 3).click()
+    layers.until(lambda: layers.text("set") == "fc2, fc3" and not layers.working, "the layers of the cell")
+    both = nv.measure_joint_reset(demo.evaluator, demo.run, ["fc2", "fc3"])
+    layers.until(
+        lambda: layers.chart().dots("joint") == {2: [pytest.approx(both.criticality, abs=0.015)]}, "their joint reset below"
+    )
+    assert f"κ of both {pairs.criticality[4, 3]:.2f}" in layers.text("read")
+    layers.part("curves").press("ArrowUp")
+    layers.until(lambda: layers.text("set") == "fc1, fc2", "the cell above, across the diagonal")
+    layers.press("view", "Layers")
     layers.root.locator(".nnvis-names [data-check]").nth(0).click()
-    layers.until(lambda: layers.text("set") == "fc2" and not layers.chart().shown("joint"), "one layer is no set")
+    layers.until(lambda: layers.text("set") == "conv1, fc1, fc2", "three of them")
 
 
 def test_keys_move_collect_and_open(layers, study):
