@@ -11,9 +11,11 @@ from factories import parabola_scan
 from torch import nn
 
 import nnvis_widgets as nv
+from nnvis_widgets.experiments import measured
 from nnvis_widgets.results.patterns import PATTERNS
 from nnvis_widgets.widgets.parameter_controls import parsed
 from nnvis_widgets.widgets.parameter_keys import KEYS, press
+from nnvis_widgets.widgets.parameter_study import trim
 
 
 def small_model():
@@ -110,6 +112,9 @@ def test_each_way_of_choosing(explorer):
         explorer.choose, explorer.scope = "effect", None
     assert np.isfinite(explorer.scan.effect).all()
     explorer.sort = "effect"
+    for pattern in set(explorer.scan.pattern):
+        own = [abs(explorer.scan.effect[row]) for row in explorer.order if explorer.scan.pattern[row] == pattern]
+        assert own == sorted(own, reverse=True)
     with explorer.together():
         explorer.weights, explorer.choose = [["0.weight", [1, 4]], ("2.bias", (2,))], "list"
     explorer.compute()
@@ -189,6 +194,15 @@ def test_what_a_browser_reports_counts_once_it_shows_what_it_was_told(explorer):
     explorer.controls.measured.click()
     slider.value = 0.6
     assert explorer.what_if == 0.6
+    mid = explorer.controls.mid
+    explorer.mid = 4
+    explorer.mid_half_way()
+    there = explorer.mid
+    mid.set_state({"index": 2})  # a key from before the browser was told
+    assert explorer.mid == mid.value == there != 3
+    answer()
+    mid.set_state({"index": 2})
+    assert explorer.mid == mid.value == 3
 
 
 def test_conventions_label_anew_and_measure_nothing(explorer, tmp_path):
@@ -214,6 +228,53 @@ def test_conventions_label_anew_and_measure_nothing(explorer, tmp_path):
     with pytest.raises(ValueError, match="plateau"):
         explorer.plateau = -1.0
     assert explorer.plateau == 0.05
+
+
+def test_confidences_that_cannot_be_told_anew_are_measured_again_or_missed_in_words(explorer, trained, monkeypatch, tmp_path):
+    model, data, run = trained
+    monkeypatch.setattr(measured, "RESAMPLE_BYTES", 0)
+    explorer.count = 5
+    before, seen, draw = explorer.scan, [], explorer._draw
+    assert before.resampled is None
+    explorer._draw = lambda: (draw(), seen.append((explorer.scan, explorer.state_line.value, explorer.readout.value)))
+    explorer.plateau = 0.15
+    waiting = next(one for one in seen if one[0].provenance.get("preview") == "counting")
+    assert waiting[0].pattern == explorer.scan.pattern
+    assert all("is being measured" in words for words in waiting[1:])
+    monkeypatch.undo()
+    kept = nv.measure_parameters(
+        nv.Evaluator(model, data), run, "0.weight", count=5, mid=run.mid_index, alphas=np.linspace(-0.5, 1.5, 9)
+    )
+    fresh = nv.measure_parameters(
+        nv.Evaluator(model, data),
+        run,
+        "0.weight",
+        choose=kept.index,
+        mid=run.mid_index,
+        alphas=kept.alphas,
+        rules={"plateau": 0.15},
+    )
+    relabelled = kept.relabelled(plateau=0.15)
+    for scan in (relabelled, explorer.scan):
+        np.testing.assert_array_equal(scan.votes, fresh.votes)
+        assert (scan.pattern, scan.population) == (fresh.pattern, fresh.population)
+    assert "no confidence" not in explorer.state_line.value
+    started = explorer._worker.started
+    explorer.plateau = 0.05
+    np.testing.assert_array_equal(explorer.scan.votes, before.votes)
+    assert explorer._worker.started == started
+
+    explorer.save_result(tmp_path / "none")
+    shown = nv.ParameterExplorer.from_result(nv.load(tmp_path / "none"))
+    shown.plateau = 0.2
+    assert "the file holds no resampled curves" in shown.state_line.value
+    assert "the file holds no resampled curves" in shown.readout.value
+    shown.plateau = 0.05
+    np.testing.assert_array_equal(shown.scan.votes, before.votes)
+    shown.close()
+    known = {"old": kept, "new": relabelled}
+    trim(known, kept.resampled.nbytes)
+    assert (known["old"].resampled, known["new"]) == (None, relabelled)
 
 
 def test_one_weight_is_drawn_over_alpha_or_over_its_line(explorer):

@@ -164,23 +164,26 @@ class TestPhase:
         picked, dragged = [], []
         view = PhaseView(picked.append, lambda row, rho: dragged.append((row, rho)))
         view.show(scan, np.ones(7, bool))
-        mark = view.dots["bump"]
-        assert mark.enable_move
-        assert mark.restrict_x
-        mark._element_click_handlers(mark, {"event": "element_click", "data": {"index": 1}})
-        mark._drag_handlers(mark, {"event": "drag", "point": {"x": 0.7, "y": 9}, "index": 2})
-        assert (picked, dragged) == ([1], [(2, 0.7)])
+        mark, grip = view.dots["bump"], view.children[1]
+        low, high = view._x.min, view._x.max
+
+        def at(rho):
+            return (rho - low) / (high - low)
+
+        grip._told({"pick": scan.names[1], "turn": 1})
+        grip._told({"pick": "a dot of yesterday", "turn": 2})
+        assert (picked, grip.heard) == ([1], 2)
+        grip._told({"drag": scan.names[2], "at": at(0.7), "turn": 3})
+        assert dragged == [(2, pytest.approx(0.7))]
         before = mark.x.copy()
         view.mark(scan, 2, 0.7)
-        np.testing.assert_array_equal(mark.x, before)  # the browser moves what it holds
-        mark._drag_end_handlers(mark, {"event": "drag_end", "point": {"x": 0.7, "y": 9}, "index": 2})
-        view.mark(scan, 2, 0.7)
-        assert mark.x[2] == 0.7
+        view.show(scan, np.arange(7) == 2)
+        np.testing.assert_array_equal(mark.x, before)  # the browser moves what it holds, and nothing else moves
         assert view.ring.x.tolist() == [0.7]
-        dragged.clear()
-        mark._drag_end_handlers(mark, {"event": "drag_end", "point": {"x": 0.9, "y": 9}, "index": 0})
-        assert (picked, dragged) == ([1, 0], [])  # taken up and put down again: a click
-        assert view.trace.x.tolist() == [0.9, 0.7]
+        grip._told({"drop": scan.names[2], "at": at(0.7), "turn": 4})
+        assert dragged[1:] == [(2, pytest.approx(0.7))]
+        assert mark.x.tolist() == [0.7]  # what came in meanwhile
+        view.show(scan, np.ones(7, bool))
         view.mark(scan, 1, None)
         np.testing.assert_array_equal(mark.x, scan.rho[[0, 1, 2, 3]])
         assert not view.trace.visible

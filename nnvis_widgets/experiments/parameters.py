@@ -98,6 +98,11 @@ def _run(plan: Plan, choose: str, given: list[Index] | None, known: dict[str, An
     fresh, slopes = 0, None
     if given is None and choose == "effect":
         given, fresh, slopes = yield from _by_effect(plan, n)
+        if fresh >= n:
+            known["no_effect"] = (
+                f"the weights were chosen by it on all {n} samples, which are one batch: none are left to estimate it on, nor to "
+                f"say what holds beyond them; an evaluator with batch_size={max(1, n // 2)} leaves half"
+            )
     elif given is None:
         pool = plan.pool
         moved = moved_by(plan.states[0], plan.states[-1])

@@ -1,11 +1,10 @@
 """The (rho, u*) diagram: a dot for each weight over the regions in which theory expects each pattern; dots answer clicks and drags.
 
-May import: results, bqplot, ipywidgets, numpy, pattern_looks, phase_map, plot, raster, theme. Marks are made once.
+May import: results, bqplot, ipywidgets, numpy, grip, pattern_looks, phase_map, plot, raster, theme. Marks are made once.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import bqplot as bq
@@ -13,6 +12,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from ..results import ParameterScan
+from .grip import Grip
 from .pattern_looks import LOOKS, ORDER
 from .phase_map import regions
 from .plot import NOTHING, assign
@@ -24,7 +24,6 @@ _HALF = (0.42, 0.58)  # only one half of the diagram is drawn while all dots lie
 _LEAST = (-0.75, 2.0)  # of u*, always in view
 _MOST = (-3.0, 4.0)
 _SIZE = 64  # of a dot, in square pixels
-_GROWING = 0.35  # seconds that bqplot takes to enlarge a dot in the hand
 
 
 class PhaseView(widgets.VBox):
@@ -52,7 +51,10 @@ class PhaseView(widgets.VBox):
         scales = {"x": self._x, "y": self._y}
         self._raster = Raster(scales, visible=False)
         self._mapped: tuple | None = None
-        self.held = False  # a dot in the hand is moved by the browser, and by nobody else
+        self._names: dict[str, int] = {}
+        self._reach: tuple[float, float] | None = None  # of rho, in the picture in which a dot was taken up
+        self._shown: tuple[ParameterScan, np.ndarray] | None = None
+        self._marked: tuple[ParameterScan, int | None, float | None] | None = None
 
         def text(**style) -> bq.Label:
             return bq.Label(x=NOTHING[:1], y=NOTHING[:1], text=[""], scales=scales, visible=False, align="middle", **style)
@@ -68,7 +70,7 @@ class PhaseView(widgets.VBox):
         self.cross = line(colors=[FAINT], line_style="dotted", stroke_width=1)
         self.trace = line(colors=[INK], line_style="dashed", stroke_width=1.2)
         self.ring = bq.Scatter(x=NOTHING, y=NOTHING, scales=scales, visible=False, marker="circle", fill=False, colors=[INK],
-                               default_size=260, stroke_width=2, interactions={})  # fmt: skip
+                               default_size=260, stroke_width=2, interactions={}, names=np.array([""]))  # fmt: skip
         self.dots: dict[str, bq.Scatter] = {}
         self.rows: dict[str, np.ndarray] = {}
         for name in ORDER:
@@ -87,34 +89,41 @@ class PhaseView(widgets.VBox):
             layout=widgets.Layout(width="100%", height="420px", min_width="300px"),
         )  # fmt: skip
         self.figure.add_class("nnvis-phase")
-        super().__init__([self.figure], layout=widgets.Layout(flex="1 1 420px", min_width="320px"))
+        grip = Grip(self._picked, self._dragged)
+        super().__init__([self.figure, grip], layout=widgets.Layout(flex="1 1 420px", min_width="320px"))
+        self.add_class("nnvis-dots")
 
     def _add(self, name: str, sure: bool, scales: dict[str, bq.Scale]) -> None:
         look, key = LOOKS[name], name if sure else f"{name} uncertain"
         tip = bq.Tooltip(fields=["name", "x", "y"], labels=["weight", "rho", "u*"], formats=["", ".3f", ".3f"])
         mark = bq.Scatter(
             x=NOTHING, y=NOTHING, scales=scales, visible=False, marker=look.marker, colors=[look.colour], fill=sure,
-            stroke=look.colour, stroke_width=1.6, default_size=_SIZE, enable_move=True, restrict_x=True,
-            display_names=False, tooltip=tip,
+            stroke=look.colour, stroke_width=1.6, default_size=_SIZE, display_names=False, tooltip=tip,
         )  # fmt: skip
-        mark.on_element_click(lambda _mark, content: self._pressed(key, content, self._picked))
-        mark.on_drag(lambda _mark, content: self._pressed(key, content, self._dragged))
-        mark.on_drag_end(lambda mark, content: (self._pressed(key, content, self._dragged), _shrink(mark)))
         self.dots[key] = mark
+
+    @property
+    def held(self) -> bool:
+        """Whether a dot is being dragged: it is moved by the browser then, and the picture stays as it is."""
+        return self._reach is not None
 
     def show(self, scan: ParameterScan, shown: np.ndarray) -> None:
         """Draw the dots of the weights `shown`, shape (P,) of bool; those that have not moved have no place in the diagram."""
+        self._shown, names = (scan, shown), scan.names
+        self._names = {name: row for row, name in enumerate(names)}
+        if self.held:
+            return
         self._fit(scan, None)
         finite = np.isfinite(scan.rho) & np.isfinite(scan.u_star)
         x, y = self._place(scan)
-        doubtful, names = scan.uncertain, np.array(scan.names)
+        doubtful, labels = scan.uncertain, np.array(names)
         for name in ORDER:
             own = np.array([pattern == name for pattern in scan.pattern], bool) & finite & shown
             for sure in (True, False):
                 key = name if sure else f"{name} uncertain"
                 self.rows[key] = rows = np.flatnonzero(own & (doubtful != sure))
                 with self.dots[key].hold_sync():
-                    assign(self.dots[key], len(rows) > 0, x=x[rows], y=y[rows], names=names[rows])
+                    assign(self.dots[key], len(rows) > 0, x=x[rows], y=y[rows], names=labels[rows])
         self._show_arrows(scan, finite & shown)
 
     def _show_arrows(self, scan: ParameterScan, shown: np.ndarray) -> None:
@@ -132,12 +141,14 @@ class PhaseView(widgets.VBox):
 
     def mark(self, scan: ParameterScan, row: int | None, what_if: float | None) -> None:
         """Ring the dot of a weight; where it has been dragged, with a line from where it was measured."""
+        self._marked = scan, row, what_if
         if row is None or not np.isfinite([scan.rho[row], scan.u_star[row]]).all():
             self.ring.visible = self.trace.visible = False
             return
-        self._fit(scan, what_if)
+        if not self.held:
+            self._fit(scan, what_if)
         x, y = self._place(scan)
-        at = float(x[row]) if what_if is None else float(np.clip(what_if, *RHO))
+        at = float(x[row]) if what_if is None else float(np.clip(what_if, self._x.min, self._x.max))
         with self.ring.hold_sync():
             assign(self.ring, True, x=np.array([at]), y=y[[row]])
         with self.trace.hold_sync():
@@ -184,32 +195,27 @@ class PhaseView(widgets.VBox):
 
     # ---- hands
 
-    def _pressed(self, key: str, content: dict, act: Callable[[int, dict], None]) -> None:
-        content = content.get("data", content)
-        at = content.get("index")
-        rows = self.rows.get(key, np.empty(0, int))
-        if at is not None and at < len(rows):
-            act(int(rows[at]), content)
+    def _picked(self, name: str) -> None:
+        self._let_go()
+        if name in self._names:
+            self._on_pick(self._names[name])
 
-    def _picked(self, row: int, _content: dict) -> None:
-        self._on_pick(row)
+    def _dragged(self, name: str, place: float, held: bool) -> None:
+        if self._reach is None:
+            self._reach = self._x.min, self._x.max
+        low, high = self._reach
+        rho = float(np.clip(low + place * (high - low), *RHO))
+        if name in self._names:
+            self._on_drag(self._names[name], rho)
+        if not held:
+            self._let_go()
 
-    def _dragged(self, row: int, content: dict) -> None:
-        moving, held = content.get("event") == "drag", self.held
-        self.held = moving
-        if not (moving or held):  # a click: taken up and put down where it was
-            self._on_pick(row)
+    def _let_go(self) -> None:
+        """Draw what came in while a dot was in the hand."""
+        if not self.held:
             return
-        self._on_drag(row, float(np.clip(content["point"]["x"], *RHO)))
-
-
-def _shrink(mark: bq.Scatter) -> None:
-    """Draw all dots of a mark in their usual size: bqplot leaves one that was taken up and put down quickly five times as large."""
-
-    def again() -> None:
-        mark.default_size = _SIZE + (mark.default_size == _SIZE)
-
-    try:
-        asyncio.get_running_loop().call_later(_GROWING, again)
-    except RuntimeError:
-        again()
+        self._reach = None
+        if self._shown is not None:
+            self.show(*self._shown)
+        if self._marked is not None:
+            self.mark(*self._marked)

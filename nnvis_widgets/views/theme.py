@@ -50,7 +50,8 @@ _STYLE = """
 .nnvis .bqplot text { fill: var(--jp-content-font-color1); }
 .nnvis .bqplot .mainheading { font-size: 14px; }
 .nnvis .bqplot:focus { outline: none; }
-.nnvis .nnvis-phase path.dot { pointer-events: all; }
+.nnvis .nnvis-phase path.dot { pointer-events: all; cursor: grab; }
+.tooltip_div { pointer-events: none; }
 .nnvis .nnvis-phase text.label { pointer-events: none; }
 .nnvis .nnvis-stale { opacity: 0.4; }
 .nnvis .nnvis-curves:focus-visible { outline: 2px solid var(--jp-brand-color1); outline-offset: -2px; }

@@ -14,7 +14,7 @@ from ..core.scope import Scope, movable_layers
 from ..results.patterns import PATTERNS
 from ..views.multiples import Page
 from ..views.pattern_looks import LOOKS
-from .parameter_sliders import RhoSlider, RuleSlider, WideRange
+from .parameter_sliders import MidSlider, RhoSlider, RuleSlider, WideRange
 from .parts import Files, button, check, dropdown, listed, settings_panel, title, toggle, wide
 
 if TYPE_CHECKING:
@@ -171,11 +171,7 @@ class ParameterControls:
         self.paths = button("Paths", "line-chart", self._toggle_paths, "nnvis-paths")
         parts: list[widgets.Widget] = [self.rho, self.measured]
         if explorer.study is not None and len(explorer.study.run) > 2:
-            epochs = [(f"epoch {epoch:g}", at) for at, epoch in enumerate(explorer.study.run.epochs)][1:-1]
-            self.mid = widgets.SelectionSlider(
-                options=epochs, description="mid", layout=widgets.Layout(flex="1 1 280px"), style={"description_width": "40px"}
-            ).add_class("nnvis-mid")
-            traitlets.link((explorer, "mid"), (self.mid, "value"))
+            self.mid = MidSlider(explorer)
             half = button("Half way", "adjust", explorer.mid_half_way, "nnvis-half")
             half.tooltip = "the checkpoint nearest to half of the way that the weights have travelled"
             half.layout.width = "104px"

@@ -16,6 +16,7 @@ from ..results.labelling import classify_many
 from ..results.patterns import PatternRules, turning_point, u
 from ..views.pattern_looks import UNKNOWN
 
+INTERPOLATED, COUNTING = "interpolated", "counting"  # what of a scan is a preview: its curves, or its confidences
 _CLOSE = 1e-6  # measured points that lie closer are one: the slope between them would be rounding
 
 
@@ -109,7 +110,7 @@ class Lines:
         again = replace(
             scan, mid=np.asarray(mid, float), rho=rho, u=shares, quadratic=quadratic, alpha_turn=turn, u_turn=top,
             quadratic_diff_se=np.full_like(scan.quadratic_diff_se, np.nan), votes=np.full_like(scan.votes, np.nan),
-            resampled=None, provenance={**scan.provenance, "preview": "interpolated"},
+            resampled=None, provenance={**scan.provenance, "preview": INTERPOLATED},
         )  # fmt: skip
         again = again.labelled(PatternRules.of(scan.rules))
         known = np.isfinite(quadratic).all(axis=1) | ~np.isfinite(rho)

@@ -1,4 +1,4 @@
-"""The sliders of a parameter explorer: hands on `what_if` and on `alpha_range`, which follow when a script moves these.
+"""The sliders of a parameter explorer: hands on `what_if`, `mid` and `alpha_range`, which follow when a script moves these.
 
 May import: views, ipywidgets, path_sliders.
 """
@@ -19,22 +19,15 @@ if TYPE_CHECKING:
 _STEP = 0.005
 
 
-class RhoSlider(widgets.FloatSlider):
-    """Moves the dot of the selected weight sideways; stands at what was measured until a hand moves it.
+class _Reported(widgets.DOMWidget):
+    """Knows what comes from a browser.
 
     A browser reports a handle's place late: what it holds back while the kernel works, and what it has made of a place that it
     was told (it rounds in its own way). So a report counts only once the browser shows where the handle was put last.
     """
 
-    def __init__(self, explorer: ParameterExplorer):
-        self._explorer = explorer
-        self._reported = False
-        super().__init__(
-            min=RHO[0], max=RHO[1], step=_STEP, description="what if: rho", readout_format=".3f",
-            layout=widgets.Layout(flex="1 1 280px"), style={"description_width": "80px"},
-        )  # fmt: skip
-        self.add_class("nnvis-whatif")
-        self.observe(self._moved, "value")
+    _explorer: ParameterExplorer
+    _reported = False
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take what a browser reports."""
@@ -43,6 +36,23 @@ class RhoSlider(widgets.FloatSlider):
             super().set_state(sync_data)
         finally:
             self._reported = False
+
+    @property
+    def _late(self) -> bool:
+        return self._reported and not self._explorer._assist.shown
+
+
+class RhoSlider(_Reported, widgets.FloatSlider):
+    """Moves the dot of the selected weight sideways; stands at what was measured until a hand moves it."""
+
+    def __init__(self, explorer: ParameterExplorer):
+        self._explorer = explorer
+        super().__init__(
+            min=RHO[0], max=RHO[1], step=_STEP, description="what if: rho", readout_format=".3f",
+            layout=widgets.Layout(flex="1 1 280px"), style={"description_width": "80px"},
+        )  # fmt: skip
+        self.add_class("nnvis-whatif")
+        self.observe(self._moved, "value")
 
     @property
     def _present(self) -> float | None:
@@ -65,10 +75,38 @@ class RhoSlider(widgets.FloatSlider):
         rho = self._present
         if rho is None or _same(change.new, rho):
             return
-        if self._reported and not self._explorer._assist.shown:
+        if self._late:
             self.follow()
         else:
             self._explorer.what_if = float(change.new)
+
+
+class MidSlider(_Reported, widgets.SelectionSlider):
+    """Moves the mid checkpoint."""
+
+    def __init__(self, explorer: ParameterExplorer):
+        self._explorer = explorer
+        study = explorer.study
+        assert study is not None
+        epochs = [(f"epoch {epoch:g}", at) for at, epoch in enumerate(study.run.epochs)][1:-1]
+        super().__init__(
+            options=epochs, value=explorer.mid, description="mid", layout=widgets.Layout(flex="1 1 280px"),
+            style={"description_width": "40px"},
+        )  # fmt: skip
+        self.add_class("nnvis-mid")
+        explorer.observe(lambda _change: self._follow(), "mid")
+        self.observe(self._moved, "value")
+
+    def _follow(self) -> None:
+        if self.value != self._explorer.mid:
+            self.value = self._explorer.mid
+            self._explorer._assist.ask()
+
+    def _moved(self, change: Any) -> None:
+        if self._late:
+            self._follow()
+        else:
+            self._explorer.mid = change.new
 
 
 class RuleSlider(widgets.FloatSlider):

@@ -6,7 +6,7 @@ taken away.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,8 @@ from ..jobs import Step
 from ..results import ParameterScan, Result
 from .path_study import PathStudy, grid
 
-_KEPT = 8 * 2**20  # bytes of resampled curves; one looks at many scans, and labels them anew from a file
+KEPT = 64 * 2**20  # bytes of resampled curves of the scans that were looked at last
+FILED = 8 * 2**20  # bytes of them in a file, which has to pass through a browser
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,11 @@ class Choice:
 class ParameterStudy(PathStudy):
     """A run, evaluators of one model, and scans of single weights between its first and last checkpoint."""
 
-    def scan_step(self, choice: Choice, mid: int | None) -> Step:
-        """Return the step that measures the weights of a choice with the mid checkpoint there."""
+    def scan_step(self, choice: Choice, mid: int | None, rules: Mapping[str, float], again: bool) -> Step:
+        """Return the step that measures the weights of a choice with the mid checkpoint there.
+
+        `again`: what is known of them cannot tell its confidences under these rules, and is kept beside.
+        """
         evaluator = self.evaluators[choice.split]
 
         def make(_names: Sequence[str]) -> Iterator[Mapping[str, Result]]:
@@ -69,11 +73,12 @@ class ParameterStudy(PathStudy):
                 evaluator, self.run, choice.scope, count=choice.count, mid=mid,
                 choose=list(choice.weights) if choice.choose == "list" else choice.choose,
                 alphas=grid(choice.alpha_range, choice.points, (0.0, 0.5, 1.0)), seed=choice.seed, samples=choice.samples,
+                rules=dict(rules),
             )  # fmt: skip
-            for scan in scans:
-                yield {"scan": _kept(scan, choice.split)}
+            for scan in scans:  # under the name that the user gave the split here
+                yield {"scan": replace(scan, provenance={**scan.provenance, "split": choice.split})}
 
-        return Step({"scan": (choice.key, mid)}, make)
+        return Step({"scan": (choice.key, mid, tuple(sorted(rules.items()))) if again else (choice.key, mid)}, make)
 
     def values(self, checkpoint: int, scan: ParameterScan) -> np.ndarray:
         """Return the values of the weights of a scan at a checkpoint, shape (P,)."""
@@ -81,7 +86,25 @@ class ParameterStudy(PathStudy):
         return np.array([float(state[tensor][index]) for tensor, index in scan.index])
 
 
-def _kept(scan: ParameterScan, split: str) -> ParameterScan:
-    """Return a scan under the name that the user gave the split here, without resampled curves that take much memory."""
-    big = scan.resampled is not None and scan.resampled.nbytes > _KEPT
-    return replace(scan, provenance={**scan.provenance, "split": split}, resampled=None if big else scan.resampled)
+def follows(scan: ParameterScan, rules: Mapping[str, float]) -> bool:
+    """Return whether these conventions are in force in a scan."""
+    return all(scan.rules[name] == value for name, value in rules.items())
+
+
+def retold(scan: ParameterScan, rules: Mapping[str, float]) -> bool:
+    """Return whether a scan can tell its confidences, if it has any, under these conventions without being measured again."""
+    return scan.resampled is not None or follows(scan, rules) or not np.isfinite(scan.votes).any()
+
+
+def without_resamples(scan: ParameterScan, most: int) -> ParameterScan:
+    """Return a scan without its resampled curves where these take more than so many bytes."""
+    return replace(scan, resampled=None) if scan.resampled is not None and scan.resampled.nbytes > most else scan
+
+
+def trim(known: MutableMapping[Hashable, Any], most: int) -> None:
+    """Drop the resampled curves of scans, those that were looked at longest ago, so that all together take so many bytes."""
+    for key, scan in reversed(list(known.items())):
+        if isinstance(scan, ParameterScan) and scan.resampled is not None:
+            most -= scan.resampled.nbytes
+            if most < 0:
+                known[key] = replace(scan, resampled=None)

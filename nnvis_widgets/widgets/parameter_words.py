@@ -14,9 +14,20 @@ from ..results import ParameterScan
 from ..results.patterns import PatternRules, expected_pattern
 from ..views.pattern_looks import LOOKS, icon, named
 from ..views.theme import CROSSING, INK, KIND_COLOURS, KIND_DASHES, swatch
+from .parameter_preview import COUNTING, INTERPOLATED
 
 if TYPE_CHECKING:
     from .parameter_explorer import ParameterExplorer
+
+
+_NO_CONFIDENCE = {
+    INTERPOLATED: "preview by interpolation",
+    COUNTING: "confidence under these conventions is being measured",
+    "partial": "confidence comes with the last samples",
+    "means": "no confidence: the loss is one number a batch",
+    "file": "no confidence under these conventions: the file holds no resampled curves",
+    "cancelled": "no confidence under these conventions: that was cancelled",
+}
 
 
 def legend(explorer: ParameterExplorer) -> str:
@@ -48,8 +59,8 @@ def detail_words(explorer: ParameterExplorer) -> str:
         second = scan.second[row]
         shape += f", confidence {confidence:.2f}" + (f", else {html.escape(LOOKS[second].short)}" if second else "")
         shape += ", <strong>uncertain</strong>" if scan.uncertain[row] else ""
-    elif "preview" in scan.provenance:
-        shape += ", preview by interpolation"
+    elif name not in ("", "not-moved"):
+        shape += f", {_NO_CONFIDENCE[_silence(explorer, scan)]}"
     parts.append(shape)
     beyond = scan.population[row]
     if beyond:
@@ -80,6 +91,17 @@ def detail_words(explorer: ParameterExplorer) -> str:
         linear, quadratic = (np.interp(explorer.alpha, scan.alphas, curves[row]) for curves in (scan.linear, scan.quadratic))
         parts.append(f"at &alpha; = {explorer.alpha:.2f}: linear {linear:.5g}, quadratic {quadratic:.5g}")
     return _items(parts)
+
+
+def _silence(explorer: ParameterExplorer, scan: ParameterScan) -> str:
+    """Return why a scan tells no confidence."""
+    if "preview" in scan.provenance:
+        return str(scan.provenance["preview"])
+    if scan.fraction < 1:
+        return "partial"
+    if "each batch" in str(scan.provenance.get("loss_is")):
+        return "means"
+    return "file" if explorer.study is None or explorer._filed else "cancelled"
 
 
 def what_if_words(explorer: ParameterExplorer) -> str:
@@ -117,10 +139,13 @@ def state_line(explorer: ParameterExplorer) -> str:
             epochs[1] = float(explorer.study.run.epochs[explorer.mid])
         line.append(f"start, mid, end: epochs {', '.join(f'{epoch:g}' for epoch in epochs)}")
     notes = []
-    if "preview" in about:
+    preview = about.get("preview")
+    if preview == INTERPOLATED:
         notes.append("<b>preview</b> for this mid checkpoint: read from the measured loss, being measured")
     elif scan.fraction < 1:
         notes.append(f"{scan.fraction:.0%} measured")
+    elif not np.isfinite(scan.votes).any() and any(name not in ("", "not-moved") for name in scan.pattern):
+        notes.append(f"<b>{_NO_CONFIDENCE[_silence(explorer, scan)]}</b>")
     asked = np.isfinite(scan.q_value)
     if asked.any():
         notes.append(

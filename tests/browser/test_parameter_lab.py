@@ -234,6 +234,25 @@ def test_dots_are_clicked_dragged_and_put_back(weights, scan):
     assert moved < scan.rho[row] - 0.02
     weights.until(lambda: (np.abs(weights.dots()[0] - [moved, scan.u_star[row]]) < 0.05).all(1).any(), "a dot moved sideways only")
     assert "interpolated from the measured loss" in weights.text("whatif-words")
+    # the very next click counts, also where the box of a tooltip lies; then all dots are where they were
+    there = {
+        name.replace(", ", ","): np.array(at) for name, at in zip(scan.names, zip(scan.rho, scan.u_star, strict=True), strict=True)
+    }
+    for _ in range(4):
+        places, pixels, _ = weights.dots()
+        near = {key: np.abs(places - one).sum(1).argmin() for key, one in there.items() if key != name}
+        other = max(near, key=lambda key: np.delete(np.linalg.norm(pixels - pixels[near[key]], axis=1), near[key]).min())
+        weights.page.mouse.click(*pixels[near[other]])
+        weights.until(lambda other=other: weights.selected() == other, f"a click on {other} right after the drag of {name}", 10)
+        weights.until(lambda name=name: (np.abs(weights.dots()[0] - there[name]) < 0.03).all(1).any(), "the dragged dot back")
+        name = other
+        places, pixels, _ = weights.dots()
+        at = pixels[np.abs(places - there[name]).sum(1).argmin()]
+        weights.page.mouse.move(*at)
+        weights.page.mouse.down()
+        weights.page.mouse.move(at[0] - 20, at[1], steps=3)
+        weights.page.mouse.up()
+    row = list(there).index(name)
     weights.click("measured")
     weights.until(lambda: "Drag a dot" in weights.text("whatif-words"), "as measured")
     # the very next keys count from there
@@ -290,6 +309,11 @@ def test_the_mid_checkpoint_moves_the_dots(weights, demo, scan):
     weights.until(arrived, "all dots at their new places")
     assert sorted(list(weights.counts().values())[1:]) == sorted(count for count in again.counts().values() if count)
     assert "Drag a dot" in weights.text("whatif-words")  # no hand has moved the slider of rho
+    # keys on the slider right after the button: whichever of them comes first, all agree
+    weights.click("half")
+    weights.hold("mid", "ArrowRight", 2)
+    weights.page.wait_for_timeout(300)
+    weights.until(lambda: f"epochs 0, {weights.text('mid').split()[-1]}, 15" in weights.text("state"), "one mid checkpoint")
     weights.click("half")
     weights.measured(f"epochs 0, {demo.run.epochs[demo.run.index_by_distance(0.5)]:g}, 15")
     missing = demo.run.mid_index - demo.run.index_by_distance(0.5)
