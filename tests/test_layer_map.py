@@ -509,6 +509,11 @@ class TestWords:
         assert "grey: 0: " in explorer.state_line.value
         assert explorer.chart.names.value.count("nnvis-grey") == 1
         assert list(drawn(explorer.chart)) == ["1"]
+        explorer.study.initializer = lambda module, generator: module.factor.data.fill_(2.0)
+        explorer.kind = "reinit"  # where nothing is drawn, what draws has no part in it
+        explorer.compute()
+        assert not explorer.status.error.value
+        assert explorer.results["layers"].kind == "reinit"
         explorer.close()
 
 

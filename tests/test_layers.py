@@ -234,6 +234,10 @@ class TestDrawnAnew:
         assert np.isfinite(got.criticality[[0, 2]]).all()
         with pytest.raises(ValueError, match=r"cannot draw '1' anew: a Scale has no reset_parameters.*give initializer="):
             nv.measure_layers(evaluator, run, kind="rerandomise", layers=["1"])
+        for together in (nv.measure_joint_reset, nv.measure_pairwise_resets):  # what cannot be drawn does no harm to draw
+            with pytest.raises(ValueError, match=r"cannot draw '1' anew: .*; or leave it out, by layers=\[...\] of the others"):
+                together(evaluator, run, kind="rerandomise", draws=2)
+            assert together(evaluator, run, ["0", "2"], kind="rerandomise", draws=2).layers == ["0", "2"]
 
         def mine(module, generator):
             for parameter in module.parameters():

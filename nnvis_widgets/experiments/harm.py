@@ -50,6 +50,11 @@ class Harm:
     learned: bool
     reference: dict[str, float]
 
+    @property
+    def scale(self) -> dict[str, Any]:
+        """What the results say of it: metric, reference, chance, learned."""
+        return {name: getattr(self, name) for name in ("metric", "reference", "chance", "learned")}
+
 
 def harm(sweep: Sweep, mixture: np.ndarray, constant: dict[str, np.ndarray], *, reference: int = 0, tests: int = 1) -> Harm:
     """Return what was lost in each cell.

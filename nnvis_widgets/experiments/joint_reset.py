@@ -14,8 +14,7 @@ from ..core.evaluator import Evaluator
 from ..core.redraw import Initializer
 from ..core.states import RunLike
 from ..results import JointReset
-from .harm import harm
-from .replacing import Plan, check_arguments, drawn_anew, put_back
+from .replacing import Plan, Replacement
 from .shared import answer
 
 
@@ -34,31 +33,29 @@ def iter_joint_reset(
     samples: int | None = None,
     batchnorm: str | None = None,
 ) -> Iterator[JointReset]:
-    """Yield partial results of `measure_joint_reset`, after each batch of samples; the last one is the answer."""
-    check_arguments(evaluator, run, kind, draws, seed, initializer)
-    if kind == "reinit":
-        plan = put_back(evaluator, run, at, unit, part, layers, joint=True)
-    else:
-        plan = drawn_anew(evaluator, run, unit, part, layers, draws, seed, initializer, joint=True)
+    """Yield partial results of `measure_joint_reset`, after each batch of samples; the last one is the answer.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> growing = [joint.n for joint in nv.iter_joint_reset(demo.evaluator, demo.run, ["fc2", "fc3"])]
+    >>> growing == sorted(growing), growing[-1]
+    (True, 450)
+    """
+    plan = Replacement(kind, at, unit, part, draws, seed, initializer).plan(evaluator, run, layers, joint=True)
     evaluator.covered(samples)
     return _measured(evaluator, plan, evaluator.policy(plan.family.scope, batchnorm), samples)
 
 
 def _measured(evaluator: Evaluator, plan: Plan, policy: str, samples: int | None) -> Iterator[JointReset]:
-    constant = evaluator.constant(samples)
     mixture = plan.mixture()
     mixture = np.vstack([mixture, mixture[0] - mixture[1:].sum(0)])
-    provenance: dict[str, Any] = {}
-    for sweep in plan.sweep(evaluator, policy, samples):
-        found = harm(sweep, mixture, constant)
-        provenance = evaluator.updated(provenance, sweep) if provenance else plan.provenance(evaluator, sweep, policy)
+    for found, about in plan.lost(evaluator, mixture, policy, samples):
         mean, low, high = found.criticality.mean, found.criticality.low, found.criticality.high
         yield JointReset(
+            **about,
             layers=[scope.name for scope in plan.scopes[1:]],
-            **plan.about,
-            metric=found.metric,
-            reference=found.reference,
-            chance=found.chance,
             criticality=float(mean[0]),
             low=float(low[0]),
             high=float(high[0]),
@@ -71,11 +68,7 @@ def _measured(evaluator: Evaluator, plan: Plan, policy: str, samples: int | None
             interaction_high=float(high[-1]),
             accuracy_drop=float(found.drop.mean[0]),
             loss_rise=float(found.rise.mean[0]),
-            learned=found.learned,
-            draws=max(1, *map(len, plan.anchors)),
-            n=sweep.n,
-            fraction=sweep.fraction,
-            provenance=provenance,
+            draws=plan.draws,
         )
 
 

@@ -34,7 +34,16 @@ def iter_layer_history(
     samples: int | None = None,
     batchnorm: str | None = None,
 ) -> Iterator[LayerHistory]:
-    """Yield partial results of `measure_layer_history`, after each batch of samples; what is not measured yet is NaN."""
+    """Yield partial results of `measure_layer_history`, after each batch of samples; what is not measured yet is NaN.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> first = next(nv.iter_layer_history(demo.evaluator, demo.run, layers=["conv1", "fc1"]))
+    >>> first.epochs.tolist(), first.criticality.shape, first.fraction < 1
+    ([0.0, 1.0, 2.0, 3.0, 4.0], (5, 2), True)
+    """
     check_arguments(evaluator, run, "reinit", 1, 0, None)
     if checkpoints is not None and (isinstance(checkpoints, (str, int)) or not len(checkpoints)):
         raise ValueError(f"checkpoints: a list of indices such as [0, 1, -1], received {checkpoints!r}")
@@ -93,10 +102,7 @@ def _measured(
                 **about,
                 parameter_count=np.array([scope.count(evaluator.layout) for scope in scopes]),
                 moved=moved,
-                metric=found.metric,
-                reference=found.reference,
-                chance=found.chance,
-                learned=found.learned,
+                **found.scale,
                 checkpoints=indices,
                 n=sweep.n,
                 fraction=1.0 if turn == len(groups) - 1 and sweep.fraction == 1.0 else (turn + sweep.fraction) / len(groups),

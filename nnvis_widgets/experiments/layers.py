@@ -18,8 +18,7 @@ from ..core.redraw import Initializer
 from ..core.resampling import kendall
 from ..core.states import RunLike
 from ..results import LayerAgreement, LayerStudy
-from .harm import harm
-from .replacing import Plan, check_arguments, drawn_anew, put_back
+from .replacing import Plan, Replacement
 from .shared import answer
 
 
@@ -42,12 +41,18 @@ def iter_layers(
 
     Within the first batch, layers that have not been reached yet are NaN; with BatchNorm the policies follow each other.
     Parameters, errors: see `measure_layers`.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> for study in nv.iter_layers(demo.evaluator, demo.run):
+    ...     if study.n >= 200:  # precise enough for a first look
+    ...         break
+    >>> study
+    LayerStudy(each module put back to epoch 0: 5 modules, ...; n = 2..., test, ...% done)
     """
-    check_arguments(evaluator, run, kind, draws, seed, initializer)
-    if kind == "reinit":
-        plan = put_back(evaluator, run, at, unit, part, layers)
-    else:
-        plan = drawn_anew(evaluator, run, unit, part, layers, draws, seed, initializer)
+    plan = Replacement(kind, at, unit, part, draws, seed, initializer).plan(evaluator, run, layers)
     evaluator.covered(samples)
     return _measured(evaluator, plan, shown_policies(evaluator, plan, batchnorm), unit, part, samples)
 
@@ -66,7 +71,6 @@ def shown_policies(evaluator: Evaluator, plan: Plan, batchnorm: str | None) -> l
 def _measured(
     evaluator: Evaluator, plan: Plan, policies: list[str], unit: str, part: str, samples: int | None
 ) -> Iterator[LayerStudy]:
-    constant = evaluator.constant(samples)
     shown: dict[str, np.ndarray] = {}
     study: LayerStudy | None = None
     mixture, unknown = plan.mixture(), np.array([scope.name in plan.problems for scope in plan.scopes])
@@ -75,10 +79,8 @@ def _measured(
         return np.where(unknown if values.ndim == 1 else unknown[:, None], np.nan, values)
 
     for turn, policy in enumerate(policies):
-        provenance: dict[str, Any] = {}
-        for sweep in plan.sweep(evaluator, policy, samples):
-            found = harm(sweep, mixture, constant)
-            fraction = (turn + sweep.fraction) / len(policies)
+        for found, about in plan.lost(evaluator, mixture, policy, samples):
+            fraction = (turn + about["fraction"]) / len(policies)
             if policy != "none":
                 shown[policy] = masked(found.criticality.mean)
             if turn:
@@ -86,16 +88,12 @@ def _measured(
                 study = replace(study, policies=dict(shown), fraction=fraction)
                 yield study
                 continue
-            provenance = evaluator.updated(provenance, sweep) if provenance else plan.provenance(evaluator, sweep, policy)
             each = plan.by_draw(found.row_criticality)
             study = LayerStudy(
+                **{**about, "fraction": fraction, "provenance": {**about["provenance"], "critical": found.drop.critical}},
                 layers=[scope.name for scope in plan.scopes],
-                **plan.about,
                 unit=unit,
                 part=part,
-                metric=found.metric,
-                reference=found.reference,
-                chance=found.chance,
                 criticality=masked(found.criticality.mean),
                 low=masked(found.criticality.low),
                 high=masked(found.criticality.high),
@@ -116,10 +114,6 @@ def _measured(
                 draw_sd=masked(each.std(1, ddof=1) if each.shape[1] > 1 else np.full(len(each), np.nan)),
                 policies=dict(shown),
                 problems=plan.problems,
-                learned=found.learned,
-                n=sweep.n,
-                fraction=fraction,
-                provenance={**provenance, "critical": found.drop.critical},
             )
             yield study
 

@@ -16,9 +16,8 @@ from ..core.redraw import Initializer
 from ..core.states import RunLike
 from ..core.units import units_of
 from ..results import PairwiseReset
-from .harm import harm
-from .replacing import Plan, check_arguments, drawn_anew, put_back
-from .shared import answer
+from .replacing import Plan, Replacement
+from .shared import answer, check_evaluator
 
 MOST = 16  # layers: 120 pairs
 
@@ -38,29 +37,34 @@ def iter_pairwise_resets(
     samples: int | None = None,
     batchnorm: str | None = None,
 ) -> Iterator[PairwiseReset]:
-    """Yield partial results of `measure_pairwise_resets`, after each batch of samples; the last one is the answer."""
-    check_arguments(evaluator, run, kind, draws, seed, initializer)
+    """Yield partial results of `measure_pairwise_resets`, after each batch of samples; the last one is the answer.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> first = next(nv.iter_pairwise_resets(demo.evaluator, demo.run, ["fc1", "fc2", "fc3"]))
+    >>> first.interaction.shape, first.fraction < 1
+    ((3, 3), True)
+    """
+    replacement = Replacement(kind, at, unit, part, draws, seed, initializer)
+    check_evaluator(evaluator)
     names = [scope.name for scope in units_of(evaluator.model, evaluator.layout, unit, part, layers)]
     if not 2 <= len(names) <= MOST:
         raise ValueError(
             f"layers: 2 to {MOST} of them, such as those that do most harm alone (measure_layers); received {len(names)}: "
             f"{', '.join(names[:6])}{' ...' if len(names) > 6 else ''}"
         )
-    if kind == "reinit":
-        plan = put_back(evaluator, run, at, unit, part, layers, joint="pairs")
-    else:
-        plan = drawn_anew(evaluator, run, unit, part, layers, draws, seed, initializer, joint="pairs")
+    plan = replacement.plan(evaluator, run, layers, joint="pairs")
     evaluator.covered(samples)
     return _measured(evaluator, plan, evaluator.policy(plan.family.scope, batchnorm), samples)
 
 
 def _measured(evaluator: Evaluator, plan: Plan, policy: str, samples: int | None) -> Iterator[PairwiseReset]:
-    constant = evaluator.constant(samples)
     mixture = plan.mixture()
     count = int((np.sqrt(8 * len(mixture) + 1) - 1) / 2)  # layers, before all of their pairs
     pairs = np.array(list(combinations(range(count), 2)))
     mixture = np.vstack([mixture, mixture[count:] - mixture[pairs[:, 0]] - mixture[pairs[:, 1]]])
-    provenance: dict[str, Any] = {}
 
     def matrix(values: np.ndarray, diagonal: np.ndarray | float) -> np.ndarray:
         square = np.zeros((count, count))
@@ -68,28 +72,19 @@ def _measured(evaluator: Evaluator, plan: Plan, policy: str, samples: int | None
         square[np.diag_indices(count)] = diagonal
         return square
 
-    for sweep in plan.sweep(evaluator, policy, samples):
-        found = harm(sweep, mixture, constant)
-        provenance = evaluator.updated(provenance, sweep) if provenance else plan.provenance(evaluator, sweep, policy)
+    for found, about in plan.lost(evaluator, mixture, policy, samples):
         mean, low, high = found.criticality.mean, found.criticality.low, found.criticality.high
         both, more = slice(count, count + len(pairs)), slice(count + len(pairs), None)
         yield PairwiseReset(
+            **about,
             layers=[scope.name for scope in plan.scopes[:count]],
-            **plan.about,
-            metric=found.metric,
-            reference=found.reference,
-            chance=found.chance,
             criticality=matrix(mean[both], mean[:count]),
             low=matrix(low[both], low[:count]),
             high=matrix(high[both], high[:count]),
             interaction=matrix(mean[more], np.nan),
             interaction_low=matrix(low[more], np.nan),
             interaction_high=matrix(high[more], np.nan),
-            learned=found.learned,
-            draws=max(1, *map(len, plan.anchors)),
-            n=sweep.n,
-            fraction=sweep.fraction,
-            provenance=provenance,
+            draws=plan.draws,
         )
 
 

@@ -1,6 +1,6 @@
 """Layers of a trained model with something else in their place: the families of weights that all layer studies measure.
 
-May import: core, numpy, torch.
+May import: core, numpy, torch, harm, shared.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ..core.scope import Scope
 from ..core.states import RunLike, State, check_run
 from ..core.tally import Sweep
 from ..core.units import units_of
+from .harm import Harm, harm
 from .shared import check_evaluator
 
 KEEP = 256 * 2**20  # bytes that the scores of single samples may take; without them, intervals are wider
@@ -82,6 +83,23 @@ class Plan:
         order = list(range(len(rows)))
         return evaluator.sweep(family, rows, reference=0, policy=policy, order=order, keep=KEEP, samples=samples)
 
+    @property
+    def draws(self) -> int:
+        """How many anchors replace a scope at most."""
+        return max(1, *map(len, self.anchors))
+
+    def lost(
+        self, evaluator: Evaluator, mixture: np.ndarray, policy: str, samples: int | None
+    ) -> Iterator[tuple[Harm, dict[str, Any]]]:
+        """Yield what is lost in each cell of a mixture of rows, after each batch, and what every result says besides."""
+        constant = evaluator.constant(samples)
+        provenance: dict[str, Any] = {}
+        for sweep in self.sweep(evaluator, policy, samples):
+            found = harm(sweep, mixture, constant)
+            provenance = evaluator.updated(provenance, sweep) if provenance else self.provenance(evaluator, sweep, policy)
+            about = {"n": sweep.n, "fraction": sweep.fraction, "provenance": provenance}
+            yield found, {**self.about, **found.scale, **about}
+
     def mixture(self) -> np.ndarray:
         """Return the mean over the rows of each scope, shape (L, rows)."""
         weights = np.zeros((len(self.scopes), 1 + sum(map(len, self.anchors))))
@@ -102,6 +120,26 @@ class Plan:
         known = sweep.samples is not None
         interval = f"simultaneous 95 %, max-t over {DRAWS} resamples" if known else "simultaneous 95 %, Bonferroni of paired errors"
         return {**whole, "interval": interval, **self.notes}
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """What is put in the place of layers: the arguments that studies of them have in common; `measure_layers` explains them."""
+
+    kind: str
+    at: int
+    unit: str
+    part: str
+    draws: int
+    seed: int
+    initializer: Initializer | None
+
+    def plan(self, evaluator: Evaluator, run: RunLike, layers: Sequence[Any] | None, joint: Together = False) -> Plan:
+        """Return the plan of the layers; with `joint`, also of all of them together, or of each pair."""
+        check_arguments(evaluator, run, self.kind, self.draws, self.seed, self.initializer)
+        if self.kind == "reinit":
+            return put_back(evaluator, run, self.at, self.unit, self.part, layers, joint)
+        return drawn_anew(evaluator, run, self.unit, self.part, layers, self.draws, self.seed, self.initializer, joint)
 
 
 def check_arguments(evaluator: Any, run: Any, kind: str, draws: Any, seed: Any, initializer: Any) -> None:
@@ -134,9 +172,9 @@ def states_of(evaluator: Evaluator, run: RunLike, *indices: int) -> list[dict[st
 
 
 def put_back(
-    evaluator: Evaluator, run: RunLike, at: Any, unit: str, part: str, layers: Sequence[Any] | None, joint: Together = False
+    evaluator: Evaluator, run: RunLike, at: Any, unit: str, part: str, layers: Sequence[Any] | None, joint: Together
 ) -> Plan:
-    """Return the plan in which each layer goes back to a checkpoint; with `joint`, also all of them together, or each pair."""
+    """Return the plan in which each layer goes back to a checkpoint."""
     index = check_index(run, "at", at)
     scopes = _scopes(evaluator, unit, part, layers, joint)
     start, final = states_of(evaluator, run, index, len(run) - 1)
@@ -166,15 +204,16 @@ def drawn_anew(
     draws: int,
     seed: int,
     initializer: Initializer | None,
-    joint: Together = False,
+    joint: Together,
 ) -> Plan:
-    """Return the plan in which each layer gets fresh draws; with `joint`, also all of them together, or each pair."""
+    """Return the plan in which each layer gets fresh draws."""
     scopes = _scopes(evaluator, unit, part, layers, joint)
     redraw = Redraw(evaluator.model, evaluator.layout, initializer, seed)
     problems = {scope.name: why for scope in scopes if (why := redraw.problem(scope.tensors))}
-    if problems and (layers is not None or len(problems) == len(scopes)):
-        name, why = next(iter(problems.items()))
-        raise ValueError(f"kind: 'rerandomise' cannot draw {name!r} anew: {why}")
+    if problems and (joint or layers is not None or len(problems) == len(scopes)):
+        name = min((scope for scope in scopes if scope.name in problems), key=lambda scope: len(scope.tensors)).name
+        leave = "; or leave it out, by layers=[...] of the others" if joint and layers is None else ""
+        raise ValueError(f"kind: 'rerandomise' cannot draw {name!r} anew: {problems[name]}{leave}")
     able = [scope for scope in scopes if scope.name not in problems]
     (final,) = states_of(evaluator, run, len(run) - 1)
     names = [name for scope in able for name in scope.tensors]

@@ -34,6 +34,14 @@ def layer_figure(study: LayerStudy) -> Figure:
         that), by how much the loss rises. Under a model with running
         statistics a bar marks each of the other BatchNorm policies. The caption says samples, split, policy, and what the numbers
         do not hold for.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> figure = nv.layer_figure(nv.measure_layers(demo.evaluator, demo.run))
+    >>> [tick.get_text().split()[0] for tick in figure.axes[0].get_yticklabels()]
+    ['conv1', 'conv2', 'fc1', 'fc2', 'fc3']
     """
     _check(study, LayerStudy, "nv.measure_layers")
     count = len(study.layers)
@@ -67,6 +75,14 @@ def layer_history_figure(history: LayerHistory) -> Figure:
 
     A white tick stands where putting a layer back is shown to do no harm from there on; the numbers are written into maps that have
     room for them.
+
+    Examples
+    --------
+    >>> import nnvis_widgets as nv
+    >>> demo = nv.load_demo("digits", epochs=4)
+    >>> figure = nv.layer_history_figure(nv.measure_layer_history(demo.evaluator, demo.run))
+    >>> [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    ['0', '1', '2', '3', '4']
     """
     _check(history, LayerHistory, "nv.measure_layer_history")
     count, layers = history.criticality.shape

@@ -6,12 +6,12 @@ May import: results.base, results.layer_labels, numpy. pandas and matplotlib are
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .base import NAN, Result, caption, new_axes
-from .layer_labels import CRITICAL_ABOVE, MARGIN, ONE_RUN, Labelled, labels_of
+from .base import NAN, caption, new_axes
+from .layer_labels import ONE_RUN, Labelled, labels_of
 
 if TYPE_CHECKING:
     import pandas
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class LayerHistory(Labelled, Result):
+class LayerHistory(Labelled):
     """The criticality of each layer when it is put back to each checkpoint: since when the model could do with what it had.
 
     Attributes
@@ -38,9 +38,6 @@ class LayerHistory(Labelled, Result):
         Their indices in the run.
     """
 
-    _shares_axes: ClassVar[bool] = False
-
-    layers: list[str]
     epochs: np.ndarray
     criticality: np.ndarray
     low: np.ndarray
@@ -50,26 +47,14 @@ class LayerHistory(Labelled, Result):
     loss_rise: np.ndarray
     parameter_count: np.ndarray
     moved: np.ndarray
-    n: int
-    unit: str = "module"
-    part: str = "all"
-    metric: str = "accuracy"
-    reference: dict[str, float] = field(default_factory=dict)
-    chance: float = NAN
-    learned: bool = True
-    margin: float = MARGIN
-    critical_above: float = CRITICAL_ABOVE
     checkpoints: list[int] = field(default_factory=list)
-    fraction: float = 1.0
-    provenance: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        part = "" if self.fraction == 1.0 else f", {self.fraction:.0%} done"
         known = self.criticality[np.isfinite(self.criticality)]
         span = f"criticality {known.min():.2f} to {known.max():.2f}" if known.size else "criticality undefined"
         return (
-            f"LayerHistory({len(self.layers)} {self.unit}s x {len(self.epochs)} checkpoints, {span}; n = {self.n}"
-            f"{', too few to show a layer to be harmless' if self.too_few else ''}, {self.provenance.get('split', '')}{part})"
+            f"LayerHistory({len(self.layers)} {self.unit}s x {len(self.epochs)} checkpoints, {span}; "
+            f"{self._told(', too few to show a layer to be harmless' if self.too_few else '')})"
         )
 
     @property

@@ -1,17 +1,19 @@
 """What several layers do together, and what several training runs agree on.
 
-May import: results.base, results.layers, numpy. pandas and matplotlib are imported by the methods that need them.
+May import: results.base, results.layers, results.of_layers, numpy. pandas and matplotlib are imported by the methods that need
+them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from .base import LINEAR, NAN, Result, caption, new_axes
 from .layers import COLOURS, MARKERS
+from .of_layers import Replaced
 
 if TYPE_CHECKING:
     import pandas
@@ -21,7 +23,7 @@ SERIES = ("#0072B2", "#CC79A7", "#009E73", "#666666", "#56B4E9", "#000000")  # o
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class JointReset(Result):
+class JointReset(Replaced):
     """Several layers put back, or drawn anew, at once, beside each of them alone.
 
     Attributes
@@ -44,15 +46,6 @@ class JointReset(Result):
     provenance : dict
     """
 
-    _shares_axes: ClassVar[bool] = False
-
-    layers: list[str]
-    kind: str
-    at: int
-    epoch: float
-    metric: str
-    reference: dict[str, float]
-    chance: float
     criticality: float
     low: float
     high: float
@@ -65,18 +58,13 @@ class JointReset(Result):
     interaction_high: float
     accuracy_drop: float
     loss_rise: float
-    n: int
-    learned: bool = True
     draws: int = 1
-    fraction: float = 1.0
-    provenance: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        part = "" if self.fraction == 1.0 else f", {self.fraction:.0%} done"
         return (
             f"JointReset({' + '.join(self.layers)}: criticality {self.criticality:.2f} [{self.low:.2f}, {self.high:.2f}], sum of "
             f"singles {self.sum_of_singles:.2f}, interaction {self.interaction:.2f} [{self.interaction_low:.2f}, "
-            f"{self.interaction_high:.2f}]; n = {self.n}, {self.provenance.get('split', '')}{part})"
+            f"{self.interaction_high:.2f}]; {self._told()})"
         )
 
     def to_pandas(self) -> pandas.DataFrame:

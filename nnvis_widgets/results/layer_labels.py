@@ -1,17 +1,18 @@
 """What is said of layers that were replaced: the class of each, under which thresholds, and what a reader must know.
 
-May import: results.base, numpy.
+May import: results.of_layers, numpy.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 
 from .base import NAN
+from .of_layers import OfLayers
 
 MARGIN, CRITICAL_ABOVE = 0.01, 0.25
 ONE_RUN = "one training run: another seed may give other labels"
@@ -38,17 +39,14 @@ def labels_of(
     return np.where(~moved, "not moved", np.where(np.isfinite(low) & np.isfinite(high), words, "undefined"))
 
 
-class Labelled:
-    """What a study and a history of layers have in common: thresholds that can be changed, and notes."""
+@dataclass(frozen=True, repr=False, eq=False, kw_only=True)
+class Labelled(OfLayers):
+    """What a study and a history of layers have in common: what a layer is, thresholds that can be changed, and notes."""
 
-    metric: str
-    reference: dict[str, float]
-    chance: float
-    learned: bool
-    margin: float
-    critical_above: float
-    n: int
-    provenance: dict[str, Any]
+    unit: str = "module"
+    part: str = "all"
+    margin: float = MARGIN
+    critical_above: float = CRITICAL_ABOVE
 
     def relabelled(self, *, margin: float | None = None, critical_above: float | None = None) -> Self:
         """Return the same measurement with other thresholds; nothing is measured again.
@@ -70,8 +68,7 @@ class Labelled:
             raise ValueError(f"margin: a share of 0 to 1: 0.05 is five points; received {margin:g}")
         if accuracy and critical_above > 1:
             raise ValueError(f"critical_above: 0 (no harm) to 1 (chance), such as {CRITICAL_ABOVE}; received {critical_above:g}")
-        same: Any = self
-        return replace(same, margin=margin, critical_above=critical_above)
+        return replace(self, margin=margin, critical_above=critical_above)
 
     @property
     def too_few(self) -> str:

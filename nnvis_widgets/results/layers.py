@@ -1,17 +1,19 @@
 """How much a trained model needs each of its layers.
 
-May import: results.base, results.layer_labels, numpy. pandas and matplotlib are imported by the methods that need them.
+May import: results.base, results.layer_labels, results.of_layers, numpy. pandas and matplotlib are imported by the methods that
+need them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base import NAN, Result, caption, new_axes
-from .layer_labels import CRITICAL_ABOVE, MARGIN, ONE_RUN, Labelled, labels_of
+from .base import NAN, caption, new_axes
+from .layer_labels import ONE_RUN, Labelled, labels_of
+from .of_layers import Replaced
 
 if TYPE_CHECKING:
     import pandas
@@ -31,7 +33,7 @@ TERMS = "'critical' is what the thesis of 2021 calls 'robust'; 'ambient' is Zhan
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class LayerStudy(Labelled, Result):
+class LayerStudy(Labelled, Replaced):
     """What becomes of a trained model when one layer is put back to a checkpoint, or drawn anew; one row a layer.
 
     Attributes
@@ -79,17 +81,6 @@ class LayerStudy(Labelled, Result):
     provenance : dict
     """
 
-    _shares_axes: ClassVar[bool] = False
-
-    layers: list[str]
-    kind: str
-    at: int
-    epoch: float
-    unit: str
-    part: str
-    metric: str
-    reference: dict[str, float]
-    chance: float
     criticality: np.ndarray
     low: np.ndarray
     high: np.ndarray
@@ -108,34 +99,21 @@ class LayerStudy(Labelled, Result):
     draws_criticality: np.ndarray
     draws_loss_rise: np.ndarray
     draw_sd: np.ndarray
-    n: int
     policies: dict[str, np.ndarray] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
-    learned: bool = True
-    margin: float = MARGIN
-    critical_above: float = CRITICAL_ABOVE
-    fraction: float = 1.0
-    provenance: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        part = "" if self.fraction == 1.0 else f", {self.fraction:.0%} done"
         known = self.criticality[np.isfinite(self.criticality)]
         span = f"criticality {known.min():.2f} to {known.max():.2f}" if known.size else "criticality undefined"
         counts = {word: self.label.count(word) for word in COLOURS if word in self.label}
         words = ", ".join(f"{count} {word}" for word, count in counts.items())
-        return (
-            f"LayerStudy({self.what}: {len(self.layers)} {self.unit}s, {span}, {words}; n = {self.n}, "
-            f"{self.provenance.get('split', '')}{part})"
-        )
+        return f"LayerStudy({self.what}: {len(self.layers)} {self.unit}s, {span}, {words}; {self._told()})"
 
     @property
     def what(self) -> str:
         """What was done to each layer, in words."""
         each = f"each {self.unit}" if self.part == "all" else f"the {self.part} of each {self.unit}"
-        if self.kind == "reinit":
-            return f"{each} put back to epoch {self.epoch:g}"
-        draws = self.draws_criticality.shape[1]
-        return f"{each} drawn anew ({draws} draw{'s' * (draws != 1)})"
+        return f"{each} {self._done(self.draws_criticality.shape[1])}"
 
     @property
     def label(self) -> list[str]:

@@ -1,17 +1,18 @@
 """What every two layers do together, beside what each does alone.
 
-May import: results.base, numpy. pandas and matplotlib are imported by the methods that need them.
+May import: results.base, results.of_layers, numpy. pandas and matplotlib are imported by the methods that need them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .base import Result, caption, new_axes
+from .base import caption, new_axes
+from .of_layers import Replaced
 
 if TYPE_CHECKING:
     import pandas
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class PairwiseReset(Result):
+class PairwiseReset(Replaced):
     """Every two of L layers put back, or drawn anew, at once.
 
     Attributes
@@ -37,29 +38,15 @@ class PairwiseReset(Result):
     provenance : dict
     """
 
-    _shares_axes: ClassVar[bool] = False
-
-    layers: list[str]
-    kind: str
-    at: int
-    epoch: float
-    metric: str
-    reference: dict[str, float]
-    chance: float
     criticality: np.ndarray
     low: np.ndarray
     high: np.ndarray
     interaction: np.ndarray
     interaction_low: np.ndarray
     interaction_high: np.ndarray
-    n: int
-    learned: bool = True
     draws: int = 1
-    fraction: float = 1.0
-    provenance: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        part = "" if self.fraction == 1.0 else f", {self.fraction:.0%} done"
         strongest = ""
         if np.isfinite(self.interaction).any():
             a, b = self.strongest
@@ -69,8 +56,13 @@ class PairwiseReset(Result):
             )
         return (
             f"PairwiseReset({len(self.layers)} layers, {len(self.pairs)} pairs: {strongest}{int(self.established.sum()) // 2} of "
-            f"them established; n = {self.n}, {self.provenance.get('split', '')}{part})"
+            f"them established; {self._told()})"
         )
+
+    @property
+    def what(self) -> str:
+        """What was done to the layers, in words."""
+        return f"every two of {len(self.layers)} layers {self._done(self.draws)}"
 
     @property
     def pairs(self) -> list[tuple[int, int]]:

@@ -175,7 +175,8 @@ class LayerWork:
 
     def _asked(self, choice: LayerChoice) -> dict[str, Any]:
         """Return these, and what is put in the place of a layer."""
-        return {**self._where(choice), "kind": choice.kind, "initializer": self.initializer, **choice.how}
+        drawn = {"initializer": self.initializer} if choice.kind == "rerandomise" else {}
+        return {**self._where(choice), "kind": choice.kind, **choice.how, **drawn}
 
 
 def most_harmful(study: LayerStudy) -> list[str]:

@@ -85,9 +85,7 @@ def _about(shown: LayerStudy | LayerHistory | PairwiseReset) -> tuple[str, str]:
     """Return what was done to the layers, and what its intervals hold for."""
     count = len(shown.layers)
     if isinstance(shown, PairwiseReset):
-        draws = f"drawn anew ({shown.draws} draw{'s' * (shown.draws != 1)})"
-        done = f"put back to epoch {shown.epoch:g}" if shown.kind == "reinit" else draws
-        return f"every two of {count} layers {done}", f"{len(shown.pairs)} pairs, their interactions and {count} layers"
+        return shown.what, f"{len(shown.pairs)} pairs, their interactions and {count} layers"
     rows = f"{count} {shown.unit}{'s' * (count != 1)}"
     if isinstance(shown, LayerStudy):
         return shown.what, rows
