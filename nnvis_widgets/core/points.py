@@ -229,7 +229,7 @@ class Points:
     def _program(self, batch: Any, n: int) -> Program | None:
         if self._policy == "batch" or self._recordings.reason:
             return None
-        form = form_of(batch)
+        form = form_of(batch) if self._shared is None else self._shared.form(batch)
         if form not in self._programs:
             recorded = self._recordings.of(batch, n, self._placed.background, self._replica.buffers(self._family.background))
             self._programs[form] = None if recorded is None else self._built(recorded, form)

@@ -19,7 +19,7 @@ from .affine import Kind
 from .anchors import Anchors
 from .awake import Awake
 from .lean import mixture
-from .recordings import Engine, Recorded, images_last, tensors_of
+from .recordings import Engine, Recorded, form_of, images_last, tensors_of
 from .split import Split
 from .turns import Sums
 
@@ -38,6 +38,13 @@ class Shared:
     batch: Any = None
     prefixes: dict[Split, dict[fx.Node, Any]] = field(default_factory=dict)
     calibration: dict[int, Shared] = field(default_factory=dict)  # the same, for each batch of the calibration
+    described: tuple[Any, Any] = (None, None)  # a batch, and its form
+
+    def form(self, batch: Any) -> Any:
+        """Return the form of a batch, see `form_of`: hundreds of families may ask for it."""
+        if self.described[0] is not batch:
+            self.described = batch, form_of(batch)
+        return self.described[1]
 
     @property
     def size(self) -> int:
