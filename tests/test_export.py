@@ -11,6 +11,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+import nnvis_widgets as nv
 from nnvis_widgets.export import file_stem, moved, movement_figure, overview_figure, path_figure, save_figure, save_table
 from nnvis_widgets.results import MovementTable, PathResult
 
@@ -136,13 +137,31 @@ def test_the_movement_figure_has_a_bar_for_each_scope():
 
 class TestFiles:
     @pytest.mark.parametrize(("ending", "magic"), [("png", b"\x89PNG\r\n\x1a\n"), ("pdf", b"%PDF-"), ("svg", b"<?xml")])
-    def test_the_ending_says_the_format(self, tmp_path, ending, magic):
-        file = save_figure(path_figure([path()]), tmp_path / "new folder" / f"a.{ending}")
+    def test_the_ending_says_the_format_and_the_recipe_is_inside(self, tmp_path, ending, magic):
+        figure = path_figure([path()], training())
+        file = save_figure(figure, tmp_path / "new folder" / f"a.{ending}")
         assert file.read_bytes().startswith(magic)
         assert [entry.name for entry in file.parent.iterdir()] == [f"a.{ending}"]
+        recipe = nv.recipe_of(file)
+        assert [(told["is"], told.get("batchnorm")) for told in recipe["results"]] == [
+            (repr(path()), "recalibrated"),
+            (repr(training()), None),
+        ]
+        again = eval(recipe["figure"], {"path_figure": path_figure, "results": [path(), training()]})
+        figure.recipe["mine (é \\ ( ) < & > \n \u2603)"] = "ü"
+        again.recipe.update(figure.recipe)
+        for one in (figure, again):  # by hand, too
+            one.savefig(tmp_path / f"b.{ending}", metadata={} if ending == "png" else {"Title": "mine"})
+            assert nv.recipe_of(tmp_path / f"b.{ending}") == figure.recipe
+        figure.recipe = None
+        with pytest.raises(ValueError, match="no recipe inside"):
+            nv.recipe_of(save_figure(figure, file))
+        file.write_bytes(file.read_bytes()[:40] + b"<svg" * (ending == "svg"))
+        with pytest.raises(ValueError, match="picture: "):
+            nv.recipe_of(file)
 
     def test_equal_figures_are_equal_files(self, tmp_path):
-        for ending in ("png", "pdf"):
+        for ending in ("png", "pdf", "svg"):
             one, two = (save_figure(path_figure([path()]), tmp_path / f"{name}.{ending}").read_bytes() for name in "ab")
             assert one == two
 

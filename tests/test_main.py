@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -208,6 +209,8 @@ class TestRun:
         assert Path("out/first-paths.pdf").read_bytes().startswith(b"%PDF-")
         assert not [name for name in files() if name.endswith(".csv")]
         assert "first-linear.safetensors" in files()
+        command = nv.recipe_of("out/first-paths.pdf")["command"]
+        assert command == shlex.join(["python", "-m", "nnvis_widgets", *recorded("--layer", "first", "--formats", "png", "pdf")])
 
     def test_a_layer_that_did_not_move_says_so_in_its_picture_file(self, here, monkeypatch):
         drawn = {}

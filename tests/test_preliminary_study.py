@@ -180,6 +180,18 @@ def test_saved_results_are_shown_without_a_model_and_settings_survive_json(study
     other.restore(settings)
     assert other.panel("epochs").seeds == 2
     assert other.snapshot() == study.snapshot()
+    before = other.snapshot()
+    for wrong, kind, words in (
+        (None, TypeError, "settings: what snapshot.* of a PreliminaryStudy returned.*; received None"),
+        ({"alpha": 3}, TypeError, "it has no 'alpha', only tab, panels"),
+        ({"panels": {"epochs": 3}}, TypeError, "received {'epochs': 3}"),
+        ({"tab": "epoch"}, ValueError, "its tabs are 'epochs', .*received 'epoch'"),
+        ({"panels": {"epochs": {"seeds": 4}, "test size": {}, "samples": {}}}, ValueError, "'samples' needs run"),
+        ({"panels": {"test size": {}, "epochs": {"seeds": 4, "sedes": 3}}}, TypeError, "no setting 'sedes', only epochs, seeds"),
+    ):
+        with pytest.raises(kind, match=words):
+            other.restore(wrong)
+        assert other.snapshot() == before
     other.close()
 
 

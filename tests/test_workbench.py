@@ -184,6 +184,31 @@ def test_what_is_no_state_is_refused_with_what_would_be_one(bench):
         assert bench.snapshot() == before
 
 
+def test_what_is_no_state_of_an_explorer_is_refused_and_it_stays_as_it_was(bench, tmp_path):
+    (tmp_path / "cut.json").write_text(json.dumps(front(bench).snapshot())[:-9])
+    (tmp_path / "whole.json").write_text(json.dumps(front(bench).snapshot()))
+    front(bench).alpha = 0.5
+    front(bench).restore(tmp_path / "whole.json")
+    assert front(bench).alpha == 1.0
+    for tab in TABS:
+        if tab == "Preliminary":
+            continue
+        bench.tab = tab
+        explorer, other = front(bench), nv.TrainingMonitor if tab != "Monitor" else nv.PathExplorer
+        before = explorer.snapshot()
+        for wrong, kind, words in [
+            (None, TypeError, f"settings: what snapshot.* of a {type(explorer).__name__} returned.*; received None"),
+            (tmp_path / "cut.json", ValueError, "cut.json holds no JSON, or only a part of one"),
+            ('{"epoch": 3', FileNotFoundError, '"epoch": 3 cannot be read'),
+            (bench.snapshot(), TypeError, "has no setting '.*', only "),
+            ({**before, other.RESTYLE[-2]: None}, Exception, other.RESTYLE[-2]),
+            ({"epoch": 2.0, "scope": 3, 3: 4}, Exception, "setting|scope"),
+        ]:
+            with pytest.raises(kind, match=words):
+                explorer.restore(wrong)
+            assert explorer.snapshot() == before
+
+
 def test_files_that_hold_no_state_are_refused(bench, tmp_path):
     (tmp_path / "words").write_text("alpha = 3")
     (tmp_path / "list.json").write_text("[1]")
@@ -231,9 +256,18 @@ def test_every_picture_carries_its_recipe(world, tab, tmp_path):
     (tmp_path / "picture.png").write_bytes(bench.picture())
     recipe = nv.recipe_of(tmp_path / "picture.png")
     assert recipe["code"] == bench.code()
+    assert nv.recipe_of(bench.picture("svg")) == recipe
     made = next(line for line in recipe["code"].splitlines() if line.startswith(f"nv.{TABS[tab]}("))
     again = eval(made, {"nv": nv, "evaluator": world[0], "run": world[1]["slow"]})
     assert again.snapshot() == front(bench).snapshot()
+    assert again.code() == front(bench).code()
+    assert made in again.code()
+    again.compute()
+    found = {name: getattr(result, "provenance", {}) for name, result in again.results.items()}
+    assert json.loads(json.dumps(found, default=str)) == recipe["results"]  # the same weights, data, samples, policy
+    assert again.still() == front(bench).still()
+    with pytest.raises(ValueError, match=r"format: one of 'png', 'svg', 'pdf', received 'gif'"):
+        again.picture("gif")
     again.close()
     measured = [about["n"] for name, about in recipe["results"].items() if name != "trajectory"]
     assert all(n == 60 for n in measured)
@@ -251,6 +285,7 @@ def test_pictures_of_two_runs_stand_side_by_side_with_both_recipes(bench):
     with Image.open(io.BytesIO(png)) as both:
         assert both.size == (2 * single[0], single[1])
     recipe = nv.recipe_of(png)
+    assert nv.recipe_of(bench.picture("pdf")) == recipe
     assert list(recipe["results"]) == ["slow", "fast"]
     assert recipe["results"]["slow"]["linear"]["weights"] != recipe["results"]["fast"]["linear"]["weights"]
     assert "nv.PathExplorer(evaluator, run['fast']" in recipe["code"]

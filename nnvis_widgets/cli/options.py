@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from .. import __version__
@@ -98,7 +99,9 @@ class Refused(ValueError):
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the options; what argparse can see to be wrong ends in ``SystemExit(2)`` with a message on stderr."""
-    return _parser().parse_args(argv)
+    options = _parser().parse_args(argv)
+    options.said = list(sys.argv[1:] if argv is None else argv)
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ May import: anything of ours but the commands.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from ..export import save_figure, save_table
+from ..export.files import Picture
 from .options import Refused
 from .plan import refusing
 
@@ -33,8 +35,8 @@ class Output:
         What is being done, to be told where it fails.
     """
 
-    def __init__(self, folder: Path, formats: list[str]):
-        self._folder, self._formats = folder, formats
+    def __init__(self, folder: Path, formats: list[str], command: str):
+        self._folder, self._formats, self._command = folder, formats, command
         self._rows: list[dict[str, Any]] = []
         self.names: list[str] = []
         self.doing = ""
@@ -57,7 +59,9 @@ class Output:
             self._done(f"{stem}.csv")
 
     def figure(self, stem: str, figure: Figure) -> None:
-        """Write a figure in each of the formats that are asked for."""
+        """Write a figure in each of the formats that are asked for; the command is a part of its recipe."""
+        if isinstance(figure, Picture):
+            figure.recipe["command"] = self._command
         for ending in self._formats:
             if ending != "csv":
                 save_figure(figure, self._folder / f"{stem}.{ending}")
@@ -123,7 +127,7 @@ def carry_out(folder: Path, options: argparse.Namespace, work: Callable[[Output]
     new = not folder.exists()
     with refusing("--out"):
         folder.mkdir(parents=True, exist_ok=True)
-    output = Output(folder, options.formats)
+    output = Output(folder, options.formats, shlex.join(["python", "-m", "nnvis_widgets", *options.said]))
     try:
         work(output)
     except Refused:

@@ -47,7 +47,12 @@ def thesis(options: argparse.Namespace) -> int:
         output.table("figures", FIGURES.to_pandas())
         output.file("statements.md", _writing(statements.to_markdown()))
         output.file("statements.html", _writing(_page(found)))
-        picture = Picture(figsize=(4 + 0.5 * len(statements.runs), 1.6 + 0.32 * len(statements)), layout="constrained")
+        picture = Picture(
+            "results[0].plot()",
+            [statements],
+            figsize=(4 + 0.5 * len(statements.runs), 1.6 + 0.32 * len(statements)),
+            layout="constrained",
+        )
         statements.plot(picture.add_subplot())
         output.figure("verdicts", picture)
         if not options.quiet:

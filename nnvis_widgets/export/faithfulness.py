@@ -42,7 +42,7 @@ def faithfulness_figure(report: FaithfulnessReport | FaithfulnessAgreement) -> F
     """
     if isinstance(report, FaithfulnessAgreement):
         return _agreement_figure(report)
-    figure = Picture(figsize=(13.0, 8.2), layout="constrained")
+    figure = Picture("faithfulness_figure(*results)", [report], figsize=(13.0, 8.2), layout="constrained")
     panels = figure.subplots(2, 2)
     _losses(panels[0, 0], report)
     for axes, space in zip(panels.flat[1:], ("log_loss", "weights", "kl"), strict=True):
@@ -56,7 +56,7 @@ def faithfulness_figure(report: FaithfulnessReport | FaithfulnessAgreement) -> F
 
 
 def _agreement_figure(agreement: FaithfulnessAgreement) -> Figure:
-    figure = Picture(figsize=(15.0, 5.4), layout="constrained")
+    figure = Picture("faithfulness_figure(*results)", [agreement], figsize=(15.0, 5.4), layout="constrained")
     for axes, space in zip(figure.subplots(1, 3), ("log_loss", "weights", "kl"), strict=True):
         agreement.plot(axes, space)
         axes.set_title(SHORT[space], fontsize="medium")
@@ -76,7 +76,7 @@ def origins_figure(report: FaithfulnessReport) -> Figure:
     """Return the loss on straight lines to the trained weights, from the true start and from others."""
     if not report.origins:
         raise ValueError("report: it was measured with origins=(), so there are no lines to draw; measure it with the default")
-    figure = Picture(figsize=(7.4, 4.6), layout="constrained")
+    figure = Picture("origins_figure(*results)", [report], figsize=(7.4, 4.6), layout="constrained")
     axes = figure.add_subplot()
     rise, low, high = report.rises()
     for o, name in enumerate(report.origins):

@@ -1,6 +1,6 @@
 """Pictures and tables as files, each written whole or not at all, and the names of the files.
 
-May import: nothing of ours. pandas is imported by nothing here: a table writes itself.
+May import: results, views.recipe. pandas is imported by nothing here: a table writes itself.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from matplotlib.figure import Figure
+
+from ..results import Result
+from ..views.recipe import metadata
 
 if TYPE_CHECKING:
     import pandas
@@ -25,7 +28,34 @@ _PLAIN = re.compile(r"[a-z0-9_.]{1,100}(\[(\d+(, \d+)*)?\])?")
 
 
 class Picture(Figure):
-    """A figure that a notebook shows, whether pyplot has been imported there or not."""
+    """A figure that a notebook shows, whether pyplot has been imported there or not, and whose files carry its recipe.
+
+    Parameters
+    ----------
+    drawn : str
+        The call that draws it, of a function of this package with `results`.
+    results : sequence of Result
+        What it shows.
+    **options
+        As of matplotlib's Figure.
+
+    Attributes
+    ----------
+    recipe : dict
+        What `nnvis_widgets.recipe_of` finds in a file of it; whoever makes the figure may add to it.
+    """
+
+    def __init__(self, drawn: str, results: Iterable[Result], **options: Any):
+        super().__init__(**options)
+        told = [{"is": repr(result), **getattr(result, "provenance", {})} for result in results]
+        self.recipe: dict[str, Any] = {"figure": drawn, "results": told}
+
+    def savefig(self, fname: Any, *, transparent: bool | None = None, **options: Any) -> None:
+        """Write the figure as matplotlib does; a PNG, an SVG or a PDF carries the recipe."""
+        named = Path(fname).suffix[1:] if isinstance(fname, (str, os.PathLike)) else ""
+        kind = str(options.get("format") or named or matplotlib.rcParams["savefig.format"]).lower()
+        options["metadata"] = {**metadata(self.recipe, kind), **(options.get("metadata") or {})} or None
+        super().savefig(fname, transparent=transparent, **options)
 
     def _repr_png_(self) -> bytes:
         content = io.BytesIO()
@@ -52,10 +82,11 @@ def save_figure(figure: Figure, path: str | os.PathLike, *, dpi: int = 150) -> P
     if target.suffix not in PICTURES:
         raise ValueError(f"path: a name that ends in {', '.join(PICTURES)}; received {target.name!r}")
     content = io.BytesIO()
-    # dates would make equal pictures unequal; type 42 keeps text in a PDF selectable
-    undated: dict[str, Any] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(target.suffix, {})
-    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
-        figure.savefig(content, format=target.suffix[1:], dpi=dpi, metadata=undated)
+    kind = target.suffix[1:]
+    undated = {} if isinstance(figure, Picture) else {"metadata": metadata(None, kind)}
+    # type 42 keeps text in a PDF selectable; an SVG's names are random without a salt
+    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "nnvis_widgets"}):
+        figure.savefig(content, format=kind, dpi=dpi, **undated)
     return write_whole(target, content.getvalue())
 
 

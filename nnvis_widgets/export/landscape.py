@@ -70,7 +70,8 @@ class Landscape:
         tall = (_WIDTH * (height / width if self._true else 0.8)) if self.flat else 5.2
         whole, left = below + tall + 0.66, 0.8 if self.flat else 0.3
         wide = left + _WIDTH + (1.1 if self.flat else 1.2)
-        self.figure = Picture(figsize=(wide, whole))
+        called = f"surface_figure{'' if self.flat else '_3d'}(*results, {quantity!r}, log={log!r}, levels={levels!r})"
+        self.figure = Picture(called, [surface], figsize=(wide, whole))
         place = (left / wide, below / whole, (_WIDTH if self.flat else wide - 2 * left) / wide, tall / whole)
         self.axes: Any = self.figure.add_axes(place, projection=None if self.flat else "3d")
         self._bar = ((left + _WIDTH + 0.15) / wide, place[1], 0.18 / wide, place[3])

@@ -45,7 +45,7 @@ def layer_figure(study: LayerStudy) -> Figure:
     """
     _check(study, LayerStudy, "nv.measure_layers")
     count = len(study.layers)
-    figure = Picture(figsize=(10.5, 2.6 + _ROW * count), layout="constrained")
+    figure = Picture("layer_figure(*results)", [study], figsize=(10.5, 2.6 + _ROW * count), layout="constrained")
     axes, columns = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     study.plot(axes)
     others = {
@@ -86,7 +86,12 @@ def layer_history_figure(history: LayerHistory) -> Figure:
     """
     _check(history, LayerHistory, "nv.measure_layer_history")
     count, layers = history.criticality.shape
-    figure = Picture(figsize=(max(7.0, 2.4 + 0.52 * count), 2.4 + _ROW * layers), layout="constrained")
+    figure = Picture(
+        "layer_history_figure(*results)",
+        [history],
+        figsize=(max(7.0, 2.4 + 0.52 * count), 2.4 + _ROW * layers),
+        layout="constrained",
+    )
     axes = history.plot(figure.add_subplot())
     axes.set_title("")
     if count <= 24:

@@ -44,7 +44,12 @@ def scan_figure(scan: ParameterScan, most: int = MOST) -> Figure:
     for name, numbers in shown.items():
         rows += [(name, numbers[first : first + _ACROSS]) for first in range(0, len(numbers), _ACROSS)]
     across = max((len(numbers) for _, numbers in rows), default=1)
-    figure = Picture(figsize=(2.1 * max(across, 3), 1.0 + 1.9 * max(len(rows), 1)), layout="constrained")
+    figure = Picture(
+        f"scan_figure(*results, most={most})",
+        [scan],
+        figsize=(2.1 * max(across, 3), 1.0 + 1.9 * max(len(rows), 1)),
+        layout="constrained",
+    )
     grid = figure.subplots(max(len(rows), 1), across, squeeze=False, sharex=True)
     for axes in grid.ravel():
         axes.set_axis_off()
@@ -81,7 +86,7 @@ def phase_figure(scan: ParameterScan) -> Figure:
     >>> phase_figure(scan).axes[0].get_xlabel()
     'rho: share of the way at the mid checkpoint'
     """
-    figure = Picture(figsize=(8.6, 5.4), layout="constrained")
+    figure = Picture("phase_figure(*results)", [scan], figsize=(8.6, 5.4), layout="constrained")
     scan.plot(figure.add_subplot())
     lost = int((~np.isfinite(scan.rho)).sum())
     beyond = int((np.isfinite(scan.u_star) & (scan.u_star_edge != 0)).sum())

@@ -49,7 +49,8 @@ def path_figure(results: Sequence[PathResult], training: PathResult | None = Non
     ['loss', 'accuracy']
     """
     first = _one_scope(results)
-    figure, panels = _panels(results)
+    shown = [*results, *([] if training is None else [training])]
+    figure, panels = _panels("path_figure(results[:-1], results[-1])" if training is not None else "path_figure(results)", shown)
     for axes, quantity in panels:
         drawn = [result for result in results if moved(result)]
         for result in drawn:
@@ -83,7 +84,7 @@ def overview_figure(results: Sequence[PathResult]) -> Figure:
     ['model', 'conv1', 'fc1']
     """
     _one_kind(results)
-    figure, panels = _panels(results)
+    figure, panels = _panels("overview_figure(results)", results)
     hues: dict[str, tuple[str, str]] = {}
     for result in results:
         if result.scope != "model":
@@ -147,7 +148,7 @@ def scopes_figure(results: Sequence[PathResult]) -> Figure:
 
 def movement_figure(table: MovementTable) -> Figure:
     """Return the distance travelled by each scope as bars."""
-    figure = Picture(figsize=(7.0, 1.2 + 0.28 * len(table.scopes)), layout="constrained")
+    figure = Picture("movement_figure(*results)", [table], figsize=(7.0, 1.2 + 0.28 * len(table.scopes)), layout="constrained")
     table.plot(figure.add_subplot())
     return figure
 
@@ -172,9 +173,9 @@ def _one_kind(results: Sequence[PathResult]) -> None:
         raise ValueError(f"results: at least one path, all of one kind; received {kinds or 'none'}. Draw a figure for each kind")
 
 
-def _panels(results: Sequence[PathResult]) -> tuple[Figure, list[tuple[Axes, str]]]:
+def _panels(drawn: str, results: Sequence[PathResult]) -> tuple[Figure, list[tuple[Axes, str]]]:
     quantities = ["loss", *results[0].metrics]
-    figure = Picture(figsize=(_PANEL[0] * len(quantities), _PANEL[1]), layout="constrained")
+    figure = Picture(drawn, results, figsize=(_PANEL[0] * len(quantities), _PANEL[1]), layout="constrained")
     return figure, list(zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True))
 
 

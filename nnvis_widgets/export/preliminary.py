@@ -41,7 +41,7 @@ def preliminary_figure(result: EpochStudy | TrainingSizeStudy | TestSizeStudy | 
     foot = _LINE * (len(lines) + 1)
     height = _PANEL[1] + foot
     layout = ConstrainedLayoutEngine(rect=(0, foot / height, 1, 1 - foot / height))
-    figure = Picture(figsize=(width, height), layout=layout)
+    figure = Picture("preliminary_figure(*results)", [result], figsize=(width, height), layout=layout)
     for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
         if isinstance(result, SamplesNeeded):
             result.plot(axes)

@@ -39,7 +39,12 @@ def training_figure(runs: Mapping[str, PathResult]) -> Figure:
         kinds = ", ".join(run.kind for run in runs.values()) or "none"
         raise ValueError(f"runs: at least one result of measure_training, received {kinds}")
     quantities = ["loss", *next(iter(runs.values())).metrics]
-    figure = Picture(figsize=(5.4 * len(quantities), 3.6), layout="constrained")
+    figure = Picture(
+        f"training_figure(dict(zip({list(runs)!r}, results)))",
+        runs.values(),
+        figsize=(5.4 * len(quantities), 3.6),
+        layout="constrained",
+    )
     for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
         for number, (name, run) in enumerate(runs.items()):
             values, _ = run.values(quantity)
@@ -66,7 +71,7 @@ def opacity_figure(scan: ParameterScan) -> Figure:
     >>> [axes.get_title() for axes in opacity_figure(scan).axes]
     ['fc3: linear path', 'fc3: quadratic path']
     """
-    figure = Picture(figsize=(10.8, 3.8), layout="constrained")
+    figure = Picture("opacity_figure(*results)", [scan], figsize=(10.8, 3.8), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     end = int(np.argmin(np.abs(scan.alphas - 1)))
     far = np.max(scan.distance, initial=0.0)
@@ -112,7 +117,7 @@ def course_figure(course: WeightCourse, scan: ParameterScan) -> Figure:
             f"course, scan: of the same weights, as measure_weight_course(run, scan.index) gives them; received {len(course)} and "
             f"{len(scan)} weights"
         )
-    figure = Picture(figsize=(10.8, 3.8), layout="constrained")
+    figure = Picture("course_figure(*results)", [course, scan], figsize=(10.8, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     course.plot(left)
     left.set(title="what the weights did", ylim=(-0.6, 2.2))

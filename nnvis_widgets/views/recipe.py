@@ -1,45 +1,64 @@
-"""A picture that carries how it was made: the code and the provenance of its results, inside the PNG.
+"""A picture that carries how it was made, in its own metadata: a PNG, an SVG or a PDF.
 
-May import: Pillow, when it is needed.
+May import: nothing of ours. What is written goes through matplotlib's `savefig`; Pillow reads a PNG.
 """
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
-KEY = "nnvis_widgets"  # of the text in the PNG
+KEY = "nnvis_widgets"
+FORMATS = ("png", "svg", "pdf")
+_NO_PICTURE = "picture: a PNG, SVG or PDF that nnvis_widgets has saved; "
+_IN_PDF = re.compile(KEY.encode() + rb":([A-Za-z0-9+/=]+)")
+_IN_SVG = "{http://purl.org/dc/elements/1.1/}description"
 
 
-def with_recipe(png: bytes, recipe: Mapping[str, Any]) -> bytes:
-    """Return the same picture with a recipe inside."""
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
+def metadata(recipe: Mapping[str, Any] | None, kind: str) -> dict[str, Any]:
+    """Return what matplotlib's `savefig` takes as `metadata` of a picture; without dates, which make equal pictures unequal.
 
-    about = PngInfo()
-    about.add_itxt(KEY, json.dumps(recipe, default=str))
-    about.add_text("Software", KEY)
-    out = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as image:
-        image.save(out, format="PNG", pnginfo=about)
-    return out.getvalue()
+    Parameters
+    ----------
+    recipe : mapping, or None
+    kind : {"png", "svg", "pdf"}
+        Of any other format nothing is known.
+    """
+    text = None if recipe is None else json.dumps(recipe, default=str)
+    if kind == "png":
+        return {"Software": KEY} | ({} if text is None else {KEY: text})
+    if kind == "svg":
+        return {"Date": None} | ({} if text is None else {"Description": f'{{"{KEY}": {text}}}'})
+    if kind == "pdf":  # where a string has its own escapes, and is read without a parser
+        return {"CreationDate": None} | ({} if text is None else {"Keywords": f"{KEY}:{base64.b64encode(text.encode()).decode()}"})
+    return {}
 
 
 def recipe_of(picture: str | os.PathLike | bytes) -> dict[str, Any]:
-    """Return the recipe inside a picture that a workbench has given: its "code", and the "results" that it shows.
+    """Return the recipe inside a picture: the "results" that it shows, and the "code" or the "command" that makes it.
 
     Parameters
     ----------
     picture : path or bytes
-        Of a PNG.
+        Of a PNG, an SVG or a PDF: from an explorer, a workbench, a figure of `nnvis_widgets.export` or the command line.
+
+    Returns
+    -------
+    dict
+        "results" holds the provenance of each; "code" (of widgets) the lines that make it again from your evaluator and run;
+        "figure" (of figures) the function that drew it, "command" the arguments of the command line.
 
     Raises
     ------
     ValueError
-        It is no PNG, or has none inside: a programme that saved it anew may have dropped it.
+        It is no picture, or has none inside: a programme that saved it anew may have dropped it.
 
     Examples
     --------
@@ -51,30 +70,41 @@ def recipe_of(picture: str | os.PathLike | bytes) -> dict[str, Any]:
     >>> sorted(recipe), sorted(recipe["results"])
     (['code', 'results'], ['linear', 'quadratic', 'training'])
     """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
-            found = getattr(image, "text", {}).get(KEY)
-    except UnidentifiedImageError:
-        raise ValueError("picture: a PNG, as a workbench gives it; this is no picture") from None
-    if found is None:
+    content = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
+    if content.startswith(b"\x89PNG"):
+        found = _in_png(content)
+    elif content.startswith(b"%PDF-"):
+        keywords = _IN_PDF.search(content)
+        found = keywords and base64.b64decode(keywords[1]).decode()
+    elif b"<svg" in content[:2000]:
+        found = _in_svg(content)
+    else:
+        raise ValueError(f"{_NO_PICTURE}this is no picture of these kinds")
+    if not found:
         raise ValueError("picture: it has no recipe inside; a programme that saved it anew may have dropped it")
     return json.loads(found)
 
 
-def beside(pngs: Sequence[bytes], names: Sequence[str]) -> bytes:
-    """Return pictures side by side, each with its name above."""
-    from PIL import Image, ImageDraw, ImageFont
+def _in_png(content: bytes) -> str | None:
+    from PIL import Image, UnidentifiedImageError
 
-    images = [Image.open(io.BytesIO(png)).convert("RGB") for png in pngs]
-    size, head = 16, 30
-    whole = Image.new("RGB", (sum(one.width for one in images), head + max(one.height for one in images)), "white")
-    pen, left = ImageDraw.Draw(whole), 0
-    for image, name in zip(images, names, strict=True):
-        pen.text((left + 10, 8), name, fill="black", font=ImageFont.load_default(size))
-        whole.paste(image, (left, head))
-        left += image.width
-    out = io.BytesIO()
-    whole.save(out, format="PNG")
-    return out.getvalue()
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return getattr(image, "text", {}).get(KEY)
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"{_NO_PICTURE}this PNG is broken: {error}") from error
+
+
+def _in_svg(content: bytes) -> str | None:
+    try:
+        described = [element.text or "" for element in ElementTree.fromstring(content).iter(_IN_SVG)]
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{_NO_PICTURE}this SVG is broken: {error}") from error
+    for text in described:
+        try:
+            known = json.loads(text)
+        except ValueError:  # somebody else's words
+            continue
+        if isinstance(known, dict) and KEY in known:
+            return json.dumps(known[KEY])
+    return None

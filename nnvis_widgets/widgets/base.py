@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -16,12 +16,13 @@ import ipywidgets as widgets
 
 from ..jobs import Debounce, Job, Step, Worker, stepwise
 from ..results import Result, ResultSet
-from ..views.static import picture, static_bundle
+from ..views.static import static_bundle
+from .keeping import Keeping, settings_of
 from .naming import OneLine
 from .status import Status
 
 
-class Explorer(OneLine, widgets.VBox):
+class Explorer(Keeping, OneLine, widgets.VBox):
     """Base of the explorers. A subclass says which traits recompute, what the steps of the work are, and how to draw.
 
     Attributes
@@ -104,11 +105,9 @@ class Explorer(OneLine, widgets.VBox):
         """Return the settings as a dictionary that `restore` takes."""
         return {name: getattr(self, name) for name in (*self.RECOMPUTE, *self.RESTYLE)}
 
-    def restore(self, settings: dict[str, Any]) -> None:
+    def restore(self, settings: Any) -> None:
         """Set what `snapshot` returned, also after a trip through JSON; all of it or, when a part is refused, nothing."""
-        for name in settings:
-            if name not in (*self.RECOMPUTE, *self.RESTYLE):
-                raise TypeError(f"{type(self).__name__} has no setting {name!r}")
+        settings = settings_of(settings, self, (*self.RECOMPUTE, *self.RESTYLE))
         before = self.snapshot()
         with self.together():
             try:
@@ -117,10 +116,24 @@ class Explorer(OneLine, widgets.VBox):
                 self._assign(before)
                 raise
 
-    def _assign(self, settings: dict[str, Any]) -> None:
+    def _assign(self, settings: Mapping[str, Any]) -> None:
         for name in (*self.RECOMPUTE, *self.RESTYLE):  # the scope first: it brings its own alpha range
             if name in settings:
                 setattr(self, name, settings[name])
+
+    def made(self, run: str = "run") -> list[str]:
+        """Return the line that makes it again from an `evaluator` and a run under this name, or from a saved result."""
+        name, defaults, settings = type(self).__name__, self.traits(), self.snapshot()
+        changed = {key: value for key, value in settings.items() if value != defaults[key].default_value}
+        if not self._sources(run):
+            told = {key: value for key, value in changed.items() if key in self.RESTYLE}
+            lines = [f'explorer = nv.{name}.from_result(nv.load("what save_result wrote"))']
+            return [*lines, f"explorer.restore({told!r})"] if told else lines
+        return [f"nv.{name}({', '.join([*self._sources(run), *(f'{key}={value!r}' for key, value in changed.items())])})"]
+
+    def _sources(self, run: str) -> list[str]:
+        """Return the arguments that it is made of, in code; none of a saved result."""
+        return [] if getattr(self, "study", None) is None else ["evaluator", run]
 
     def close(self) -> None:
         """Cancel the work, end its thread, and remove the widget with everything in it; it does not compute again."""
@@ -224,10 +237,6 @@ class Explorer(OneLine, widgets.VBox):
         self.status.say(error)
 
     # ---- a picture for where widgets cannot run
-
-    def still(self) -> bytes | None:
-        """Return what is shown as a PNG; None before there is anything."""
-        return picture(self.results)
 
     def _ipython_display_(self) -> None:
         """Display the widget and, beside it, a static picture that only a saved notebook without a kernel shows."""

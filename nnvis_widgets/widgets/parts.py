@@ -9,6 +9,7 @@ import asyncio
 import base64
 import tempfile
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .base import Explorer
 
 _NONE = object()
+_PICTURES = {"png": "image/png", "svg": "image/svg+xml"}  # picture("pdf") takes a second, in which no slider moves
 
 
 def wide() -> widgets.Layout:
@@ -126,8 +128,23 @@ def beside(panel: widgets.Box | None, picture: list[widgets.Widget]) -> widgets.
     return widgets.Box(body, layout=widgets.Layout(flex_flow="row wrap-reverse", width="100%"))
 
 
+def download(content: bytes, kind: str, name: str, words: str) -> str:
+    """Return a link to a file, as HTML; `kind` is its MIME type."""
+    data = base64.b64encode(content).decode()
+    return f'<a class="nnvis-link" download="{name}" href="data:{kind};base64,{data}">{escape(words)}</a>'
+
+
+def pictures(picture: Callable[[str], bytes | None], name: str) -> str:
+    """Return links to a picture in each format, as HTML, or that there is none yet."""
+    made = {kind: content for kind in _PICTURES if (content := picture(kind)) is not None}
+    if not made:
+        return '<span class="nnvis-small">there is no picture yet</span>'
+    links = " · ".join(download(content, _PICTURES[kind], f"{name}.{kind}", kind.upper()) for kind, content in made.items())
+    return f'download the picture: {links}<br><span class="nnvis-small">its recipe is inside: nv.recipe_of("{name}.png")</span>'
+
+
 class Files(widgets.VBox):
-    """Save and Open, for those who cannot reach the kernel's files.
+    """Save, Open and Picture, for those who cannot reach the kernel's files.
 
     Parameters
     ----------
@@ -141,10 +158,12 @@ class Files(widgets.VBox):
     def __init__(self, explorer: Explorer, name: str, open_result: Callable[[Result], None]):
         self._explorer, self._name, self._open_result = explorer, name, open_result
         save = button("Save", "download", self._offer, "nnvis-save")
-        upload = widgets.FileUpload(accept=".safetensors", description="Open", layout=widgets.Layout(width="110px"))
+        save.layout.width = "78px"
+        upload = widgets.FileUpload(accept=".safetensors", description="Open", layout=widgets.Layout(width="92px"))
         upload.add_class("nnvis-open").observe(self._opened, "value")
+        shown = button("Picture", "image", self._picture, "nnvis-picture")
         self._link = widgets.HTML().add_class("nnvis-download")
-        super().__init__([widgets.HBox([save, upload]), self._link])
+        super().__init__([widgets.HBox([save, upload, shown], layout=widgets.Layout(flex_flow="row wrap")), self._link])
 
     def _offer(self) -> None:
         if not self._explorer.results:
@@ -154,11 +173,12 @@ class Files(widgets.VBox):
             path = Path(folder) / "result.safetensors"
             self._explorer.save_result(path)
             content = path.read_bytes()
-        self._link.value = (
-            f'<a class="nnvis-link" download="{self._name}.safetensors" href="data:application/octet-stream;base64,'
-            f'{base64.b64encode(content).decode()}">download the result ({len(content) / 1024:.0f} kB)</a>'
-            '<br><span class="nnvis-small">in Python: explorer.save_result(path), nv.load(path)</span>'
-        )
+        words = f"download the result ({len(content) / 1024:.0f} kB)"
+        link = download(content, "application/octet-stream", f"{self._name}.safetensors", words)
+        self._link.value = f'{link}<br><span class="nnvis-small">in Python: explorer.save_result(path), nv.load(path)</span>'
+
+    def _picture(self) -> None:
+        self._link.value = pictures(self._explorer.picture, self._name)
 
     def _opened(self, change: Any) -> None:
         for upload in change.new:

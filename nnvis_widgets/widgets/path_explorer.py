@@ -15,6 +15,7 @@ from ..core.scope import Scope, movable_layers
 from ..jobs import Step
 from ..results import FaithfulnessReport, PathResult, Result, ResultSet
 from ..views.curves import Curve, CurvesView, Scene
+from ..views.static import Still, still_of
 from ..views.theme import KIND_COLOURS, PIN, SERIES, style_sheet
 from .assist import Assist
 from .parts import beside
@@ -234,6 +235,11 @@ class PathExplorer(PathSettings):
                 colour, opacity = SERIES[names.index(result.scope) % len(SERIES)], 1.0
             curves.append(Curve(result, f"{result.scope} {result.kind}", colour, opacity))
         return curves
+
+    def sketch(self) -> Still | None:
+        """Return the picture of the paths that are shown, with the present scale and metric, not yet drawn."""
+        shown = self._paths() if self._many else dict(self.scene().paths)
+        return still_of(shown, self.metric, log=self.log_loss, band=self.band)
 
     def _stale(self) -> None:
         self.curves.add_class("nnvis-stale")

@@ -14,10 +14,11 @@ import traitlets
 from ..core.states import check_run
 from ..experiments.asking import Train, offered, pool_of, splits_of
 from ..results import Result, ResultSet
-from ..views.static import picture, static_bundle
+from ..views.static import static_bundle
 from ..views.theme import style_sheet
 from .assist import Assist
 from .base import parts_of
+from .keeping import Keeping, mapping_of
 from .naming import OneLine
 from .parts import Files
 from .preliminary_measured import SamplesPanel, TestSizePanel
@@ -37,6 +38,7 @@ NO_RUN = (
     "This compares two checkpoints of a run, and needs one: <code>nv.PreliminaryStudy(evaluator, run=run)</code>. Without one, "
     "<code>nv.samples_needed</code> takes the losses of any two models on the same samples."
 )
+STATE = "settings: what snapshot() of a PreliminaryStudy returned, or the path of a .json file that holds it"
 LABELS = {
     ".nnvis-start": "Start", ".nnvis-cancel": "Stop the work; what is finished stays", ".nnvis-delta input": "Tolerance",
     ".nnvis-epoch-curves svg": "Loss by epoch", ".nnvis-epoch-bound svg": "Bounds above the lowest loss by epoch",
@@ -45,7 +47,7 @@ LABELS = {
 }  # fmt: skip
 
 
-class PreliminaryStudy(OneLine, widgets.VBox):
+class PreliminaryStudy(Keeping, OneLine, widgets.VBox):
     """What an experiment needs before it begins, with your training and your data, in four tabs.
 
     "Epochs" and "Training size" train when their button is pressed, epoch by epoch in the background; what is finished is kept,
@@ -195,11 +197,43 @@ class PreliminaryStudy(OneLine, widgets.VBox):
         """Return the settings of the opened tabs as a dictionary that `restore` takes."""
         return {"tab": self.tab, "panels": {name: panel.snapshot() for name, panel in self.panels.items()}}
 
-    def restore(self, settings: dict[str, Any]) -> None:
-        """Set what `snapshot` returned, also after a trip through JSON."""
-        for name, own in settings["panels"].items():
-            self.panel(name).restore(own)
-        self.tab = settings["tab"]
+    def restore(self, settings: Any) -> None:
+        """Set what `snapshot` returned, also after a trip through JSON; all of it or, when a part is refused, nothing."""
+        tab, wanted = self._checked(settings)
+        before, opened = self.snapshot(), set(self.panels)
+        try:
+            for name, own in wanted.items():
+                self.panel(name).restore(own)
+            self.tab = tab
+        except Exception:
+            for name, own in before["panels"].items():
+                self.panels[name].restore(own)
+            for name in set(self.panels) - opened:
+                self.panels.pop(name).close()
+            raise
+
+    def _checked(self, settings: Any) -> tuple[str, dict[str, Any]]:
+        """Return a tab and the settings of panels, or refuse what is no state of this widget."""
+        state = mapping_of(settings, STATE)
+        for name in state:
+            if name not in ("tab", "panels"):
+                raise TypeError(f"{STATE}; it has no {name!r}, only tab, panels")
+        panels, tab = state.get("panels", {}), state.get("tab", self.tab)
+        if not isinstance(panels, Mapping) or not all(isinstance(own, Mapping) for own in panels.values()):
+            raise TypeError(f"{STATE}; its 'panels' are {{tab: {{setting: value}}}}, received {panels!r:.60}")
+        for name in (tab, *panels):
+            if name not in self._panes:
+                raise ValueError(f"{STATE}; its tabs are {', '.join(map(repr, self._panes))}, received {name!r:.60}")
+        return tab, dict(panels)
+
+    def made(self, run: str = "run") -> list[str]:
+        """Return the lines that make it again from an `evaluator`, `train`, `data` and a run under this name."""
+        if self.source is None:
+            return ['study = nv.PreliminaryStudy.from_result(nv.load("what save_result wrote"))']
+        given = ["evaluator"] if self.source.train is None else ["evaluator", "train", "data"]
+        given += [] if self.source.run is None else [f"run={run}"]
+        given += [f"{name}={name}" for name in ("folder", "settings") if getattr(self.source, name) is not None]
+        return [f"study = nv.PreliminaryStudy({', '.join(given)})", f"study.restore({self.snapshot()!r})"]
 
     def close(self) -> None:
         """Cancel the work, and remove the widget with everything in it."""
@@ -244,10 +278,6 @@ class PreliminaryStudy(OneLine, widgets.VBox):
         self._tabs.selected_index = list(self._panes).index(self.tab)
 
     # ---- a picture for where widgets cannot run
-
-    def still(self) -> bytes | None:
-        """Return what the tabs show as a PNG; None before there is anything."""
-        return picture(self.results)
 
     def _ipython_display_(self) -> None:
         """Display the widget and, beside it, a static picture that only a saved notebook without a kernel shows."""

@@ -14,6 +14,7 @@ from ..core.plane import Plane
 from ..jobs import Step
 from ..results import Result, ResultSet, SurfaceResult, Trajectory
 from ..views.slices import SlicesView
+from ..views.static import Still, still_of
 from ..views.surface_scene import SurfaceScene
 from ..views.theme import style_sheet
 from ..views.variance import VarianceView
@@ -198,6 +199,13 @@ class SurfaceExplorer(SurfaceSettings):
     def scene(self) -> SurfaceScene | None:
         """Return everything that the pictures show, as data; None before the first surface."""
         return scene_of(self)
+
+    def _sources(self, run: str) -> list[str]:
+        return [*super()._sources(run), *(["planes=planes"] if self.study is not None and self.study.planes else [])]
+
+    def sketch(self) -> Still | None:
+        """Return the picture of the surface, of its loss and the metric that is shown, not yet drawn."""
+        return still_of(self.results, self.quantity)
 
     # ---- what is drawn
 

@@ -22,7 +22,7 @@ from ..results import Trajectory
 from ..runs.finished import Finished
 from ..runs.listening import Notice
 from ..views.monitor import MonitorScene, MonitorView
-from ..views.static import monitor_picture
+from ..views.static import Still, monitor_still
 from ..views.theme import style_sheet
 from .assist import Assist
 from .base import Explorer
@@ -282,10 +282,13 @@ class TrainingMonitor(Explorer):
         self._assist.summary = summary(self)
         self.controls.follow()
 
-    def still(self) -> bytes | None:
-        """Return the four figures as a PNG; None before the first record."""
+    def sketch(self) -> Still | None:
+        """Return the four figures, not yet drawn; None before the first record."""
         with self.study.lock:
-            return monitor_picture(self.scene()) if len(self.study) else None
+            return monitor_still(self.scene()) if len(self.study) else None
+
+    def _sources(self, run: str) -> list[str]:
+        return [run] if self.evaluator is None else [run, "evaluator"]
 
     def scene(self) -> MonitorScene:
         """Return everything that the figures show, as data."""

@@ -234,9 +234,14 @@ class Workbench(WorkbenchSettings):
         """Return the lines of Python that make what is in front again."""
         return as_code(self)
 
-    def picture(self) -> bytes | None:
-        """Return what is in front as a PNG, with its code and the provenance of its results inside; None before the first one."""
-        return recorded_picture(self)
+    def picture(self, format: str = "png") -> bytes | None:
+        """Return what is in front as a picture, with its code and the provenance of its results inside; None before the first one.
+
+        Parameters
+        ----------
+        format : {"png", "svg", "pdf"}
+        """
+        return recorded_picture(self, format)
 
     def snapshot(self) -> dict[str, Any]:
         """Return the selection and the settings of every explorer, as a dictionary that `restore` takes, also through JSON."""

@@ -5,7 +5,6 @@ May import: ipywidgets, parts, core.scope.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Sequence
 from html import escape
@@ -16,7 +15,7 @@ import traitlets
 
 from ..core.scope import Scope
 from .assist import Assist
-from .parts import button, dropdown
+from .parts import button, download, dropdown, pictures
 
 if TYPE_CHECKING:
     from .workbench import Workbench
@@ -91,19 +90,13 @@ class Bar(widgets.VBox):
 
     def _keep(self) -> None:
         content = json.dumps(self._workbench.snapshot(), indent=1).encode()
-        self._offer(content, "application/json", "workbench.json", "download the state; in Python: workbench.snapshot()")
+        self._coded = False
+        words = "download the state; in Python: workbench.snapshot()"
+        self._given.value = download(content, "application/json", "workbench.json", words)
 
     def _picture(self) -> None:
-        png = self._workbench.picture()
-        if png is None:
-            self._given.value = '<span class="nnvis-small">there is no picture yet</span>'
-            return
-        self._offer(
-            png,
-            "image/png",
-            f"{self._workbench.tab.lower()}.png",
-            "download the picture; the code that makes it is inside: nv.recipe_of(file)",
-        )
+        self._coded = False
+        self._given.value = pictures(self._workbench.picture, self._workbench.tab.lower())
 
     def _show_code(self) -> None:
         if self._coded:
@@ -111,11 +104,6 @@ class Bar(widgets.VBox):
             return
         self._coded = True
         self._given.value = f'<pre style="white-space:pre-wrap;margin:4px 0">{escape(self._workbench.code())}</pre>'
-
-    def _offer(self, content: bytes, kind: str, name: str, words: str) -> None:
-        self._coded = False
-        data = base64.b64encode(content).decode()
-        self._given.value = f'<a class="nnvis-link" download="{name}" href="data:{kind};base64,{data}">{escape(words)}</a>'
 
     def _opened(self, change: Any) -> None:
         for upload in change.new:
