@@ -22,7 +22,7 @@ from .theme import FAINT, INK, KIND_COLOURS, KIND_DASHES
 COLUMNS = 6
 ROWS = 5.4  # of a page of so many columns, in heights of a cell
 _MOST_ROWS = 9.0
-_LEAST_WIDTH = 108  # pixels of a cell with a name
+_LEAST_WIDTH, _LETTER, _GAP = 108, 6, 14  # pixels of a cell with a name, of a letter of it, and between names
 _HEADING = 0.34
 _PIXELS = 104  # height of a cell
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.05, 0.95, 0.2, 0.93  # of the curves within their cell
@@ -47,15 +47,21 @@ class Page:
     columns: int = COLUMNS
 
 
-def columns_in(pixels: int) -> int:
-    """Return how many small pictures with their names fit beside each other.
+def columns_in(pixels: int, letters: int = 0) -> int:
+    """Return how many small pictures with names of so many letters fit beside each other.
 
     Examples
     --------
-    >>> columns_in(1250), columns_in(700), columns_in(345)
-    (6, 6, 3)
+    >>> columns_in(1250), columns_in(700), columns_in(345), columns_in(700, letters=26)
+    (6, 6, 3, 4)
     """
-    return min(max(pixels // _LEAST_WIDTH, 2), COLUMNS)
+    return min(max(pixels // max(_LEAST_WIDTH, _LETTER * letters + _GAP), 2), COLUMNS)
+
+
+def letters_in(scan: ParameterScan) -> int:
+    """Return how long the longest name of a weight is, as it is written above its picture."""
+    short = len({tensor for tensor, _ in scan.index}) == 1
+    return max((len(_name(scan, row, short)) + 2 for row in range(len(scan))), default=0)
 
 
 def paginate(groups: Sequence[tuple[str, Sequence[int]]], columns: int = COLUMNS, rows: float | None = None) -> list[Page]:

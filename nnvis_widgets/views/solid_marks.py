@@ -188,14 +188,17 @@ class Marks:
         """Follow the theme of the page."""
         ink = "#d8d8d8" if dark else "#303030"
 
-        def axis(colour: str) -> dict[str, Any]:
+        def axis(colour: str, numbers: str) -> dict[str, Any]:
             # ipyvolume's own names are as large as the landscape: the caption tells the axes by their colours
-            return {"visible": True, "color": colour, "label": {"visible": False}, "ticklabel": {"color": colour}}
+            return {"visible": True, "color": colour, "label": {"visible": False}, "ticklabel": {"color": numbers}}
 
+        # its numbers are drawn paler than they are told to be
+        numbers = ("#bfe1ff", "#ffd9ef", "#ffffff") if dark else ("#0b4a7a", "#86245f", "#101010")
+        up = axis(ink, numbers[2])
         # black itself counts as "no colour" in ipyvolume 0.6.3
         self.figure.style = {
             "background-color": "#000001" if background == "#000000" else background,
-            "axes": {**axis(ink), "x": axis(AXES[0]), "y": axis(ink), "z": axis(AXES[1])},
+            "axes": {**up, "x": axis(AXES[0], numbers[0]), "y": up, "z": axis(AXES[1], numbers[1])},
             "box": {"visible": True, "color": "#5a5a5a" if dark else "#b0b0b0"},
         }  # fmt: skip
 

@@ -53,6 +53,7 @@ _STYLE = """
 .nnvis .nnvis-phase path.dot { pointer-events: all; cursor: grab; }
 .tooltip_div { pointer-events: none; }
 .nnvis .nnvis-phase text.label { pointer-events: none; }
+.nnvis-preliminary .lm-TabBar-tab { min-width: max-content !important; }
 .nnvis .nnvis-stale { opacity: 0.4; }
 .nnvis .nnvis-curves:focus-visible { outline: 2px solid var(--jp-brand-color1); outline-offset: -2px; }
 .nnvis .ipyvolume-toolicon > :is(.fa-eye, .fa-arrow-up, .fa-pencil-square-o, .fa-search-plus, .fa-cut, .fa-cog) { display: none; }

@@ -12,7 +12,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from ..results import ParameterScan
-from ..views.multiples import COLUMNS, MultiplesView, Page
+from ..views.multiples import MultiplesView, Page
 from ..views.phase import PhaseView
 from ..views.theme import style_sheet
 from ..views.weight_detail import WeightDetail
@@ -41,7 +41,7 @@ class ParameterDrawing(ParameterHands):
 
     def _build(self, settings: dict[str, Any], explorers: Mapping[str, Maker] | None) -> None:
         self._lines: Lines | None = None
-        self._columns = COLUMNS
+        self._pixels = 0
         self._preview: ParameterScan | None = None
         self._ruled: tuple[ParameterScan, ParameterScan] | None = None  # as measured, and under other conventions
         self._measured: tuple[Any, ParameterScan] | None = None  # the last whole scan and its choice
@@ -99,7 +99,7 @@ class ParameterDrawing(ParameterHands):
     @property
     def pages(self) -> list[Page]:
         """The pages of small pictures."""
-        return pages_of(self.scan, self.sort, self.only, self._columns) if self.scan is not None else []
+        return pages_of(self.scan, self.sort, self.only, self._columns(self._pixels)) if self.scan is not None else []
 
     @property
     def imagined(self) -> WhatIf | None:

@@ -12,7 +12,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from ..results import ParameterScan
-from ..views.multiples import Page, columns_in
+from ..views.multiples import COLUMNS, Page, columns_in, letters_in
 from ..views.phase import RHO
 from .openings import Openings
 from .parameter_settings import ParameterSettings
@@ -24,7 +24,7 @@ class ParameterHands(ParameterSettings):
     openings: Openings
     controls: Any
     _on_open: Callable[[Any], None] | None
-    _columns: int  # of small pictures
+    _pixels: int  # for small pictures; 0 while it is not known
 
     @property
     def scan(self) -> ParameterScan | None:
@@ -92,9 +92,14 @@ class ParameterHands(ParameterSettings):
                 return
 
     def _fit_columns(self, pixels: int) -> None:
-        if pixels > 0 and columns_in(pixels) != self._columns:
-            self._columns = columns_in(pixels)
-            self._draw_pages()
+        if pixels > 0:
+            before, self._pixels = self._columns(self._pixels), pixels
+            if self._columns(pixels) != before:
+                self._draw_pages()
+
+    def _columns(self, pixels: int) -> int:
+        """Return how many small pictures stand beside each other in so many pixels."""
+        return columns_in(pixels, letters_in(self.scan)) if pixels and self.scan is not None else COLUMNS
 
     # ---- buttons, as methods
 

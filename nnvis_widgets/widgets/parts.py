@@ -158,10 +158,11 @@ class Files(widgets.VBox):
     def __init__(self, explorer: Explorer, name: str, open_result: Callable[[Result], None]):
         self._explorer, self._name, self._open_result = explorer, name, open_result
         save = button("Save", "download", self._offer, "nnvis-save")
-        save.layout.width = "78px"
-        upload = widgets.FileUpload(accept=".safetensors", description="Open", layout=widgets.Layout(width="92px"))
+        save.layout.width = "74px"
+        upload = widgets.FileUpload(accept=".safetensors", description="Open", layout=widgets.Layout(width="100px"))
         upload.add_class("nnvis-open").observe(self._opened, "value")
         shown = button("Picture", "image", self._picture, "nnvis-picture")
+        shown.layout.width = "86px"
         self._link = widgets.HTML().add_class("nnvis-download")
         super().__init__([widgets.HBox([save, upload, shown], layout=widgets.Layout(flex_flow="row wrap")), self._link])
 

@@ -113,7 +113,7 @@ class SurfaceControls:
         self.widen = dropdown([(f"span x {width:g}", width) for width in WIDER], "nnvis-widen")
         for name, control in (("resolution", self.resolution), ("widen", self.widen)):
             listed(explorer, name, control, "{:g}")
-        self.resolution.layout.flex = self.widen.layout.flex = "1 1 0"
+        self.resolution.layout.flex, self.widen.layout.flex = "1 1 132px", "1 1 96px"
         self.span = widgets.Text(placeholder="half width: automatic", layout=wide(), continuous_update=False).add_class(
             "nnvis-span"
         )
@@ -145,7 +145,7 @@ class SurfaceControls:
         traitlets.link((explorer, "scale"), (self.scale, "value"))
         self.colours = dropdown([("cividis", "cividis"), ("viridis", "viridis")], "nnvis-colours")
         traitlets.link((explorer, "colours"), (self.colours, "value"))
-        self.scale.layout.flex, self.colours.layout.flex = "2 1 0", "1 1 0"
+        self.scale.layout.flex, self.colours.layout.flex = "1 1 146px", "1 1 82px"
         self.levels = widgets.IntSlider(min=0, max=30, description="isolines", layout=wide(), style={"description_width": "60px"})
         self.levels.add_class("nnvis-levels")
         traitlets.link((explorer, "levels"), (self.levels, "value"))

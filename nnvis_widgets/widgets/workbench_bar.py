@@ -38,7 +38,7 @@ class Bar(widgets.VBox):
         keep = button("Save", "save", self._keep, "nnvis-keep")
         code = button("Code", "code", self._show_code, "nnvis-code")
         png = button("Picture", "image", self._picture, "nnvis-png")
-        back = widgets.FileUpload(accept=".json", description="Open", layout=widgets.Layout(width="90px")).add_class("nnvis-back")
+        back = widgets.FileUpload(accept=".json", description="Open", layout=widgets.Layout(width="104px")).add_class("nnvis-back")
         back.observe(self._opened, "value")
         hands: list[widgets.Widget] = [keep, back, code, png]
         if len(workbench.runs) > 1:
