@@ -129,7 +129,8 @@ def scopes_figure(results: Sequence[PathResult]) -> Figure:
     if not scopes:
         raise ValueError("results: at least one path, received none")
     quantities = ["loss", *results[0].metrics]
-    figure = Picture(figsize=(1.0 + 2.5 * len(scopes), 0.9 + 2.3 * len(quantities)), layout="constrained")
+    size = 1.0 + 2.5 * len(scopes), 0.9 + 2.3 * len(quantities)
+    figure = Picture("scopes_figure(results)", results, figsize=size, layout="constrained")
     grid = figure.subplots(len(quantities), len(scopes), squeeze=False, sharex=True)
     for column, scope in enumerate(scopes):
         own = [result for result in results if result.scope == scope]
