@@ -16,7 +16,7 @@ import nnvis_widgets as nv
 from nnvis_widgets.views.layer_chart import LayerChart, LayerScene
 from nnvis_widgets.views.layer_rows import ROW, Row, Together
 from nnvis_widgets.views.layer_scatter import ScatterScene
-from nnvis_widgets.views.static import picture
+from nnvis_widgets.views.static import rendered, still_of
 from nnvis_widgets.widgets.layer_keys import KEYS, press
 from nnvis_widgets.widgets.layer_scenes import history_scene
 from nnvis_widgets.widgets.layer_study import most_harmful
@@ -565,7 +565,7 @@ class TestFiles:
         assert drawn(single.chart)
         with pytest.raises(TypeError, match="LayerStudy"):
             nv.LayerMap.from_result(loaded.results["joint"])
-        assert picture(loaded.results).startswith(b"\x89PNG")
+        assert rendered({"": still_of(loaded.results)}).startswith(b"\x89PNG")
 
     def test_a_file_that_is_opened_stays_until_a_setting_changes(self, explorer, tmp_path):
         explorer.view = "history"

@@ -5,7 +5,7 @@ import pytest
 
 from nnvis_widgets.results import PathResult
 from nnvis_widgets.views.curves import Curve, CurvesView, Scene, _limits, _tick_format
-from nnvis_widgets.views.static import picture, static_bundle
+from nnvis_widgets.views.static import rendered, static_bundle, still_of
 from nnvis_widgets.views.weight_map import MOST_CELLS, WeightMap, arrange
 
 
@@ -138,10 +138,10 @@ def test_limits_enclose_what_is_finite_and_never_collapse():
 
 
 def test_the_static_picture_is_a_png_hidden_beside_the_live_widget():
-    png = picture({"linear": result(), "training": result("training", epochs=np.arange(3.0))})
+    png = rendered({"": still_of({"linear": result(), "training": result("training", epochs=np.arange(3.0))})})
     assert png.startswith(b"\x89PNG")
     bundle = static_bundle(png)
     assert "body:has(.nnvis)" in bundle["text/html"]
     assert bundle["image/png"] in bundle["text/html"]
-    assert picture({}) is None
+    assert still_of({}) is None
     assert static_bundle(None)["text/html"] == ""
