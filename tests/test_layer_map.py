@@ -252,7 +252,7 @@ class TestPairs:
         assert (explorer.selected, explorer.joint) == ("three", ("one", "three"))
         joint = explorer.results["joint"]
         assert view.table.value.count("framed") == 2
-        assert list(explorer.picture.children) == [view, explorer.chart]
+        assert list(explorer.place.children) == [view, explorer.chart]
         np.testing.assert_allclose(explorer.chart.joint.x, [joint.criticality])
         assert sorted(drawn(explorer.chart)) == ["one", "three"]
         sure = "surely" if "*" in cells["2,0"] else "may be 0"
@@ -285,7 +285,7 @@ class TestAgainstDistance:
         explorer = nv.LayerMap(nv.Evaluator(model, data, device="cpu"), run, on_open=opened.append, order="distance")
         explorer.compute()
         study, view = explorer.results["layers"], explorer.pictures.scatter
-        assert list(explorer.picture.children) == [view]
+        assert list(explorer.place.children) == [view]
         places = zip(study.layers, study.relative_distance, study.criticality, strict=True)
         expected = {name: (pytest.approx(x), pytest.approx(y)) for name, x, y in places}
         assert drawn(view) == expected

@@ -121,12 +121,12 @@ class LayerMap(LayerSettings):
         self.terms = widgets.HTML(TERMS).add_class("nnvis-small").add_class("nnvis-terms")
         self.readout = widgets.HTML().add_class("nnvis-read")
         self.state_line = widgets.HTML().add_class("nnvis-state")
-        self._place = widgets.VBox(layout=widgets.Layout(width="100%")).add_class("nnvis-curves").add_class("nnvis-rowspace")
+        self.place = widgets.VBox(layout=widgets.Layout(width="100%")).add_class("nnvis-curves").add_class("nnvis-rowspace")
         self.legend.layout.flex, self.legend.layout.min_width = "1 1 0", "0"
         spread = widgets.Layout(justify_content="space-between", align_items="flex-start", width="100%", min_height="36px")
         top = widgets.Box([self.legend, self.status], layout=spread)
         columns = beside(self.controls.panel, [
-            top, self._place, self.readout, self.controls.chosen_row, self.terms, self.state_line, self.status.error,
+            top, self.place, self.readout, self.controls.chosen_row, self.terms, self.state_line, self.status.error,
         ])  # fmt: skip
         self._assist = Assist(LABELS, KEYS, lambda key, shift: press(self, key, shift), self._clicked, on_cell=self.pair)
         self.children = [style_sheet(), self._assist, self.controls.toolbar, columns, self.openings]
@@ -181,7 +181,7 @@ class LayerMap(LayerSettings):
     # ---- what is drawn
 
     def _stale(self) -> None:
-        self._place.add_class("nnvis-stale")
+        self.place.add_class("nnvis-stale")
 
     def _draw(self) -> None:
         if not hasattr(self, "picture"):
@@ -192,8 +192,8 @@ class LayerMap(LayerSettings):
                 getattr(found, key) != value for key, value in thresholds.items()
             ):
                 self.results[name] = replace(found, **thresholds)
-        self._place.remove_class("nnvis-stale")
-        fill(self._place, self.pictures.draw(self))
+        self.place.remove_class("nnvis-stale")
+        fill(self.place, self.pictures.draw(self))
         self.legend.value, self.state_line.value = legend(self), state_line(self)
         self.readout.value, self._assist.summary = readout(self), summary(self)
 
