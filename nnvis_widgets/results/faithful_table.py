@@ -54,4 +54,4 @@ def table_of(found: FaithfulnessAgreement, spaces: dict[str, str], pm: Callable[
         f"{AS_CLOSE} not clearly farther, among the clocks that do not look at where a checkpoint's own weights lie."
     )
     heads = ["path", "clock", *spaces.values()]
-    return html_table(heads, rows, [8, 7, *(11 for _ in spaces)]) + f"<p style='{SMALL}'>{html.escape(legend)}</p>"
+    return html_table(heads, rows, [7, 6, *(9 for _ in spaces)]) + f"<p style='{SMALL}'>{html.escape(legend)}</p>"
