@@ -101,6 +101,6 @@ def _check_alike(reports: list[FaithfulnessReport], called: list[str]) -> None:
             if one != other:
                 raise ValueError(f"reports: measured alike; {called[0]!r} has {what} {one!r}, {name!r} has {other!r}")
         for key, what in _ALIKE.items():
-            one, other = (each.provenance.get(key) for each in (first, report))
+            one, other = (each.provenance.get(key) or None for each in (first, report))
             if one != other:
                 raise ValueError(f"reports: measured alike; {what} of {called[0]!r} is {one!r}, that of {name!r} {other!r}")
