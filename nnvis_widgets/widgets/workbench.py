@@ -18,12 +18,11 @@ from ..views.theme import style_sheet
 from .base import Explorer, parts_of
 from .sharing import SELECTION, Member
 from .workbench_bar import Bar
-from .workbench_files import STATE, as_code, as_state, recorded_picture
+from .workbench_files import WorkbenchFiles
 from .workbench_making import Given
-from .workbench_settings import WorkbenchSettings
 
 
-class Workbench(WorkbenchSettings):
+class Workbench(WorkbenchFiles):
     """Paths, layers, weights, surface and training around one selection: what is chosen in one is seen in all.
 
     Parameters
@@ -229,60 +228,6 @@ class Workbench(WorkbenchSettings):
         with self._together():
             self.scope = scope
             self.tab = "Paths"
-
-    def code(self) -> str:
-        """Return the lines of Python that make what is in front again."""
-        return as_code(self)
-
-    def picture(self, format: str = "png") -> bytes | None:
-        """Return what is in front as a picture, with its code and the provenance of its results inside; None before the first one.
-
-        Parameters
-        ----------
-        format : {"png", "svg", "pdf"}
-        """
-        return recorded_picture(self, format)
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return the selection and the settings of every explorer, as a dictionary that `restore` takes, also through JSON."""
-        explorers: dict[str, dict[str, Any]] = {}
-        for (tab, run), explorer in self.explorers.items():
-            explorers.setdefault(tab, {})[run] = explorer.snapshot()
-        for (tab, run), settings in self._waiting.items():
-            explorers.setdefault(tab, {}).setdefault(run, settings)
-        return {**{name: getattr(self, name) for name in self.SETTINGS}, "explorers": explorers}
-
-    def restore(self, state: Any) -> None:
-        """Set what `snapshot` returned, or the path of a file that Save wrote; all of it or, when a part is refused, nothing."""
-        state = as_state(state)
-        unknown = [name for name in state if name not in (*self.SETTINGS, "explorers")]
-        if unknown:
-            raise TypeError(f"{STATE}; it has no {unknown[0]!r}, only {', '.join((*self.SETTINGS, 'explorers'))}")
-        wanted = {(tab, run): dict(s) for tab, runs in state.get("explorers", {}).items() for run, s in runs.items()}
-        for tab, run in wanted:
-            if tab not in self.tabs or run not in self.runs:
-                raise ValueError(f"state: it holds settings of {tab!r} for the run {run!r}, which are not here")
-        before, waiting = self.snapshot(), dict(self._waiting)
-        try:
-            self._set(state, wanted)
-        except Exception:
-            self._waiting = waiting
-            self._set(before, {(tab, run): s for tab, runs in before["explorers"].items() for run, s in runs.items()})
-            raise
-
-    def _set(self, state: Mapping[str, Any], wanted: Mapping[tuple[str, str], dict[str, Any]]) -> None:
-        with self._together():
-            chosen = {name: state[name] for name in self.SETTINGS if name in state}
-            for name, value in chosen.items():
-                setattr(self, name, value)
-            for key, settings in wanted.items():
-                if key in self.explorers:
-                    self.explorers[key].restore(settings)
-                else:
-                    self._waiting[key] = settings
-            for name, value in chosen.items():  # again: an explorer whose settings change leads
-                setattr(self, name, value)
-            self._moved = True
 
     def cancel(self) -> None:
         """Stop what is computed in the explorers in front."""
