@@ -253,6 +253,8 @@ class TestPairs:
         joint = explorer.results["joint"]
         assert view.table.value.count("framed") == 2
         assert list(explorer.place.children) == [view, explorer.chart]
+        assert "view='pairs'" in nv.recipe_of(explorer.picture())["code"]
+        assert explorer.still() == rendered({"": still_of({"pairs": pairs})})
         np.testing.assert_allclose(explorer.chart.joint.x, [joint.criticality])
         assert sorted(drawn(explorer.chart)) == ["one", "three"]
         sure = "surely" if "*" in cells["2,0"] else "may be 0"

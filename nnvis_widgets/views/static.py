@@ -15,6 +15,7 @@ from ..results import (
     EpochStudy,
     LayerHistory,
     LayerStudy,
+    PairwiseReset,
     ParameterScan,
     PathResult,
     Result,
@@ -65,9 +66,11 @@ def still_of(results: Mapping[str, Result], metric: str | None = None, *, log: b
     surface = results.get("surface")
     if isinstance(surface, SurfaceResult):
         return _surface(surface, metric) if surface.n.any() else None
-    layers = results.get("layers", results.get("history"))
-    if isinstance(layers, (LayerStudy, LayerHistory)):
-        return Still((8.0, 1.4 + 0.3 * len(layers.layers)), lambda figure: _plotted(figure, [layers]))
+    layers = next((results[name] for name in ("layers", "history", "pairs") if name in results), None)
+    if isinstance(layers, (LayerStudy, LayerHistory, PairwiseReset)):
+        count = len(layers.layers)
+        size = (2.6 + 0.6 * count, 1.6 + 0.5 * count) if isinstance(layers, PairwiseReset) else (8.0, 1.4 + 0.3 * count)
+        return Still(size, lambda figure: _plotted(figure, [layers]))
     scan = results.get("scan")
     if isinstance(scan, ParameterScan):
         return Still((8.0, 4.2), lambda figure: _plotted(figure, [scan])) if len(scan) else None

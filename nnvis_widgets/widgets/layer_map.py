@@ -13,6 +13,7 @@ import ipywidgets as widgets
 
 from ..jobs import Step
 from ..results import LayerHistory, LayerStudy, PairwiseReset, Result
+from ..views.static import Still, still_of
 from ..views.theme import style_sheet
 from .assist import Assist
 from .layer_controls import LayerControls
@@ -135,6 +136,11 @@ class LayerMap(LayerSettings):
     def _sources(self, run: str) -> list[str]:
         own = self.study is not None and self.study.initializer is not None
         return [*super()._sources(run), *(["initializer=initializer"] if own else [])]
+
+    def sketch(self) -> Still | None:
+        """Return the picture of the view in front, not yet drawn; None while it is not measured."""
+        found = self._found(self.view)
+        return None if found is None else still_of({self.view: found})
 
     # ---- what is measured
 
