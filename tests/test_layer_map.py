@@ -14,6 +14,7 @@ from torch import nn
 
 import nnvis_widgets as nv
 from nnvis_widgets.views.layer_chart import LayerChart, LayerScene
+from nnvis_widgets.views.layer_pairs import PairScene, PairsView
 from nnvis_widgets.views.layer_rows import ROW, Row, Together
 from nnvis_widgets.views.layer_scatter import ScatterScene
 from nnvis_widgets.views.static import rendered, still_of
@@ -280,6 +281,22 @@ class TestPairs:
         assert "of 3 rows the 2 that do most harm alone" in explorer.state_line.value
 
 
+def test_a_large_matrix_has_short_names_and_no_intervals_in_its_cells():
+    view, count = PairsView(), 9
+    names = [f"net.body.block{k}.a_rather_long_module" for k in range(count)]
+    values = np.arange(count * count).reshape(count, count) / 100.0
+    nothing = np.zeros((count, count))
+    view.show(
+        PairScene(names, ["ambient"] * count, values, nothing, nothing, values, values - 0.005, values + 0.005, chosen=(2, 1))
+    )
+    assert "<small>" not in view.table.value
+    heads = re.findall(r'title="([^"]*)"><span>([^<]*)</span>', view.table.value)
+    assert [full for full, _ in heads] == names
+    assert [short for _, short in heads] == [f"block{k}.a…_module" for k in range(count)]
+    assert re.findall(r'data-cell="([\d,]+)" class="[^"]*framed', view.table.value) == ["1,2", "2,1"]
+    assert re.search(r'data-cell="8,0"[^>]*>\.72\*<', view.table.value)
+
+
 class TestAgainstDistance:
     def test_points_stand_where_the_layer_moved_to_and_are_linked_like_rows(self, trained):
         model, data, run = trained
@@ -305,6 +322,11 @@ class TestAgainstDistance:
         view.show(scene)
         assert {name: x for name, (x, _) in drawn(view).items()} == {"a": 0.0, "b": pytest.approx(np.log10(300))}
         assert view.figure.axes[0].tick_labels["2"] == "100"
+        crowd = [Row(f"a_rather_long_name_{k}", "ambient", 0.001 * k) for k in range(30)]
+        view.show(ScatterScene(crowd, np.linspace(1.0, 1.1, 30), zones=(0.01, 0.25), picked=crowd[3].name))
+        named = [text for mark in view.words.values() if mark.visible for text in mark.text]
+        assert crowd[3].name in named
+        assert len(named) < 15  # the others are told by pointing at them, and in the table
         explorer.view = "history"
         assert (explorer.controls.row_order.value, explorer.order) == ("network", "distance")
         explorer.close()

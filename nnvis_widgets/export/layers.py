@@ -127,8 +127,8 @@ def _columns(axes: Axes, study: LayerStudy) -> None:
 
 
 def _finish(figure: Figure, parts: list[str]) -> None:
-    width = int(figure.get_figwidth() * 13)
-    figure.supxlabel("\n".join(textwrap.wrap("; ".join(parts), width)), fontsize="x-small", x=0.01, ha="left")
+    width = int(figure.get_figwidth() * 16)
+    figure.supxlabel("\n".join(textwrap.wrap("; ".join(parts), width)), fontsize=8, x=0.01, ha="left")
 
 
 def _check(result: object, kind: type, source: str) -> None:

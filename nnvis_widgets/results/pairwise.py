@@ -106,6 +106,9 @@ class PairwiseReset(Replaced):
             for column in range(count):
                 value, below = (self.interaction if column < row else self.criticality)[row, column], column < row
                 dark = below and abs(value) > 0.6 * most
+                if below and np.isfinite(value) and not established[row, column]:
+                    ends = [column - 0.5, column + 0.5], row - 0.5, row + 0.5
+                    axes.fill_between(*ends, facecolor="none", edgecolor="0.75", hatch="///", linewidth=0)
                 axes.text(
                     column, row, (f"{value:+.2f}" if below else f"{value:.2f}") if np.isfinite(value) else "", ha="center",
                     va="center", fontsize="small", color="white" if dark else "0.1" if below else "0.4",
@@ -116,7 +119,8 @@ class PairwiseReset(Replaced):
         bar = axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.04)
         bar.set_label("below the diagonal: both minus the sum of each")
         axes.set_title(
-            f"criticality of pairs (above), of one alone (diagonal); bold: surely not 0\n{caption(self.provenance, self.n)}",
+            "criticality of pairs (above), of one alone (diagonal)\nbold: surely not 0, hatched: may be 0\n"
+            f"{caption(self.provenance, self.n)}",
             fontsize="small",
         )
         return axes

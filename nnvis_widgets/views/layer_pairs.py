@@ -17,6 +17,7 @@ from .layer_rows import icon, interval
 
 WRITTEN = 8  # layers up to which the intervals stand in the cells
 _UPRIGHT = 6  # layers from which on their names stand upright above the columns
+_LONG = 16  # letters of a name
 _LEAST = 0.05  # end of the colours at least: what is smaller is nearly white
 
 
@@ -95,20 +96,34 @@ def _key(most: float) -> str:
 
 
 def _table(scene: PairScene, most: float) -> str:
-    count = len(scene.layers)
-    upright = ' class="upright"' if count >= _UPRIGHT and max(map(len, scene.layers)) > 6 else ""
-    heads = "".join(f'<th scope="col"{upright} title="{escape(name)}"><span>{escape(name)}</span></th>' for name in scene.layers)
+    count, called = len(scene.layers), _called(scene.layers)
+    longest = max(map(len, called))
+    upright = ' class="upright"' if count >= _UPRIGHT and longest > 6 else ""
+    pairs = zip(scene.layers, called, strict=True)
+    heads = "".join(f'<th scope="col"{upright} title="{escape(name)}"><span>{escape(short)}</span></th>' for name, short in pairs)
     rows = "".join(
-        f'<tr><th scope="row" title="{escape(name)}">{icon(scene.labels[row])} {escape(name)}</th>'
+        f'<tr><th scope="row" title="{escape(name)}">{icon(scene.labels[row])} {escape(called[row])}</th>'
         + "".join(_cell(scene, row, column, most) for column in range(count))
         + "</tr>"
         for row, name in enumerate(scene.layers)
     )
-    width = f"max-width:{150 + 100 * count}px"
+    head = 32 + 8 * longest
+    kind = "nnvis-pairs" if count <= WRITTEN else "nnvis-pairs dense"
     return (
-        f'<table class="nnvis-pairs" style="{width}" aria-label="interactions of every two layers">'
-        f"<thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+        f'<table class="{kind}" style="max-width:{head + 100 * count}px" aria-label="interactions of every two layers">'
+        f'<thead><tr><td style="width:{head}px"></td>{heads}</tr></thead><tbody>{rows}</tbody></table>'
     )
+
+
+def _called(names: Sequence[str]) -> list[str]:
+    """Return names without the modules that all of them lie in; of long ones their beginning and their end."""
+    parts = [name.split(".") for name in names]
+    common = 0
+    while all(len(part) > common + 1 and part[common] == parts[0][common] for part in parts):
+        common += 1
+    short = [".".join(part[common:]) for part in parts]
+    half = _LONG // 2
+    return [name if len(name) <= _LONG else f"{name[:half]}…{name[1 - half :]}" for name in short]
 
 
 def _cell(scene: PairScene, row: int, column: int, most: float) -> str:
@@ -119,7 +134,7 @@ def _cell(scene: PairScene, row: int, column: int, most: float) -> str:
     value, low, high = (float(part[row, column]) for part in parts)
     sure = scene.sure(row, column) if below else 0
     known = np.isfinite(value)
-    spec = "+.2f" if below else ".2f"
+    spec = "+.2f" if below and len(scene.layers) <= WRITTEN else ".2f"
     number = f"{_short(value, spec)}{'*' if sure else ''}" if known else "&ndash;"
     ends = f"<small>{_short(low, '.2f')}, {_short(high, '.2f')}</small>" if known and len(scene.layers) <= WRITTEN else ""
     called = scene.layers[row] if alone else f"{scene.layers[row]} + {scene.layers[column]}"

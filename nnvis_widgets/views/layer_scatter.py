@@ -23,6 +23,7 @@ from .theme import FAINT, INK, OTHER
 _LOGARITHMIC = 20  # ratio of the largest to the smallest from which on the axis is one
 _WIDE, _HIGH = 480, 260  # pixels of the plot, roughly: names are placed for these
 _LETTER, _LINE = 6.6, 14  # pixels of a letter of a name, and of its height
+_CROWDED = 120  # square pixels of a name that may lie over others
 _PLACES = {"right": (12, -9, "start"), "left": (-12, -9, "end"), "below": (12, 9, "start"), "before": (-12, 9, "end")}
 
 
@@ -156,7 +157,7 @@ class LayerScatter(widgets.Box):
                 (self.chosen, seen & np.array([row.chosen for row in scene.rows], bool)),
             ):
                 assign(mark, here.any(), x=x[here], y=value[here])
-            self._name(called[seen], x[seen], value[seen])
+            self._name(called[seen], x[seen], value[seen], scene.picked)
 
     def _fit(self, scene: ScatterScene, x: np.ndarray, logarithmic: bool) -> None:
         start, stop = (float(x.min()), float(x.max())) if x.size else (0.0, 1.0)
@@ -193,17 +194,19 @@ class LayerScatter(widgets.Box):
         if not np.array_equal(self._axis.tick_values, levels):
             self._axis.tick_values = levels
 
-    def _name(self, called: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
-        """Write each name beside its point, where it covers no other point and no other name."""
+    def _name(self, called: np.ndarray, x: np.ndarray, y: np.ndarray, picked: str | None) -> None:
+        """Write each name beside its point, those of the most harmful layers first; none over another name or point."""
         wide, high = self._x.max - self._x.min, self._y.max - self._y.min
         across, down = (x - self._x.min) / wide * _WIDE, (self._y.max - y) / high * _HIGH
         taken = [(a - 6, b - 6, a + 6, b + 6) for a, b in zip(across, down, strict=True)]
         found: dict[str, list[int]] = {place: [] for place in _PLACES}
-        for number in np.argsort(down, kind="stable"):
+        for number in np.lexsort((down, called != picked)):
             boxes = {place: _box(place, across[number], down[number], len(called[number])) for place in _PLACES}
-            best = min(boxes, key=lambda place: sum(_overlap(boxes[place], other) for other in taken) + _outside(boxes[place]))
-            found[best].append(int(number))
-            taken.append(boxes[best])
+            hidden = {place: sum(_overlap(box, other) for other in taken) + _outside(box) for place, box in boxes.items()}
+            best = min(hidden, key=hidden.__getitem__)
+            if hidden[best] <= _CROWDED or called[number] == picked:
+                found[best].append(int(number))
+                taken.append(boxes[best])
         for place, mark in self.words.items():
             here = found[place]
             text = [str(called[number]) for number in here]

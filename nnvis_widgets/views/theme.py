@@ -76,12 +76,12 @@ _STYLE = """
 .nnvis .nnvis-pairs { border-collapse: separate; border-spacing: 2px; table-layout: fixed; width: calc(100% - 8px); }
 .nnvis .nnvis-pairs { font-variant-numeric: tabular-nums; line-height: 1.3; }
 .nnvis .nnvis-pairs th { font-weight: normal; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-.nnvis .nnvis-pairs thead td { width: 100px; }
 .nnvis .nnvis-pairs thead th { vertical-align: bottom; padding-bottom: 2px; text-align: center; }
-.nnvis .nnvis-pairs thead th.upright span { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 120px; }
+.nnvis .nnvis-pairs thead th.upright span { writing-mode: vertical-rl; transform: rotate(180deg); }
 .nnvis .nnvis-pairs tbody th { text-align: left; padding-right: 6px; }
 .nnvis .nnvis-pairs tbody td { text-align: center; height: 26px; min-width: 34px; padding: 1px 0; white-space: nowrap; }
 .nnvis .nnvis-pairs tbody td { border-radius: 3px; font-size: 12px; }
+.nnvis .nnvis-pairs.dense tbody td { font-size: 10.5px; min-width: 28px; }
 .nnvis .nnvis-pairs small { display: block; font-size: 10.5px; font-weight: normal; }
 .nnvis .nnvis-pairs td.both { color: var(--jp-content-font-color2); }
 .nnvis .nnvis-pairs td.alone { background: color-mix(in srgb, #888888 16%, transparent); }
