@@ -69,7 +69,7 @@ def test_compute_measures_what_measure_parameters_measures(explorer, trained):
     assert sum(len(page.cells) for page in explorer.pages) == 6
 
 
-def test_the_mid_checkpoint_is_previewed_and_then_measured(explorer, trained):
+def test_the_mid_checkpoint_is_previewed_and_then_measured(explorer, trained, monkeypatch):
     explorer.compute()
     run = trained[2]
     before, seen = explorer.scan, []
@@ -90,6 +90,15 @@ def test_the_mid_checkpoint_is_previewed_and_then_measured(explorer, trained):
     at = [explorer.scan.alphas.tolist().index(alpha) for alpha in (0.0, 1.0)]
     np.testing.assert_allclose(preview.quadratic[:, at], measured.quadratic[:, at], atol=1e-6)
     assert "preview" not in explorer.state_line.value
+    monkeypatch.setattr(explorer._worker, "submit", lambda job: job)  # conventions that change while it is measured
+    explorer.mid, explorer.plateau = 4, 0.15
+    assert explorer.scan.provenance["preview"] == "interpolated"
+    assert explorer.scan.rules["plateau"] == 0.15
+    assert "within 15%" in explorer.state_line.value
+    monkeypatch.undo()
+    explorer.compute()
+    assert "preview" not in explorer.scan.provenance
+    assert (explorer.scan.rules["plateau"], np.isfinite(explorer.scan.confidence).all()) == (0.15, True)
 
 
 def test_what_is_known_is_not_measured_again(explorer):

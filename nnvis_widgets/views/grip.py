@@ -63,12 +63,12 @@ function render({ model, el }) {
     send(held.moved ? { drop: held.name, at: at(event) } : { pick: held.name });
     held = null;
   };
-  const only = (event) => { if (held) event.preventDefault(); }; // no words are selected on the way
-  const hands = { pointerdown: press, pointermove: move, pointerup: release, pointercancel: release, mousedown: only };
+  const hands = { pointerdown: press, pointermove: move, pointerup: release, pointercancel: release };
   const start = () => {
     host = el.closest(".nnvis-dots");
     if (!host) return setTimeout(start, 100);
     host.style.touchAction = "pan-y";
+    host.style.userSelect = "none";
     for (const [type, hand] of Object.entries(hands)) host.addEventListener(type, hand, true);
   };
   start();

@@ -64,7 +64,7 @@ class PhaseView(widgets.VBox):
 
         self.words = text(default_size=12, colors=[INK], opacities=[0.75])
         self.arrows = {
-            way: text(default_size=15, colors=[INK], y_offset=offset)
+            way: text(default_size=14, colors=[INK], opacities=[0.6], y_offset=offset)
             for way, offset in (("↑", -9), ("↓", 20), ("←", -9), ("→", -9))
         }
         self.cross = line(colors=[FAINT], line_style="dotted", stroke_width=1)

@@ -106,12 +106,12 @@ class WeightDetail(widgets.VBox):
         def figure(name: str, marks: list[bq.Mark], y: bq.Scale, label: str, height: str, bottom: str | None) -> bq.Figure:
             axes = [
                 bq.Axis(scale=x, label=bottom or "", grid_lines="none", label_color=INK, label_offset="30px", tick_format=".1f"),
-                bq.Axis(scale=y, orientation="vertical", label=label, grid_lines="none", label_color=INK, label_offset="52px",
+                bq.Axis(scale=y, orientation="vertical", label=label, grid_lines="none", label_color=INK, label_offset="62px",
                         num_ticks=4),
             ]  # fmt: skip
             made = bq.Figure(
                 marks=marks, axes=axes, animation_duration=0, padding_x=0, padding_y=0,
-                fig_margin={"top": 8, "bottom": 44 if bottom else 22, "left": 70, "right": 12},
+                fig_margin={"top": 8, "bottom": 44 if bottom else 22, "left": 80, "right": 12},
                 layout=widgets.Layout(width="100%", height=height, min_width="300px"),
             )  # fmt: skip
             mouse = MouseInteraction(x_scale=x, y_scale=y, events=["click"], cursor="crosshair")

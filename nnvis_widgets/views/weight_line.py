@@ -71,13 +71,13 @@ class WeightLine(widgets.VBox):
         def figure(name: str, marks: list[bq.Mark], axes: list[bq.Axis], height: str, top: int, bottom: int) -> bq.Figure:
             made = bq.Figure(
                 marks=marks, axes=axes, animation_duration=0, padding_x=0, padding_y=0,
-                fig_margin={"top": top, "bottom": bottom, "left": 70, "right": 12},
+                fig_margin={"top": top, "bottom": bottom, "left": 80, "right": 12},
                 layout=widgets.Layout(width="100%", height=height, min_width="300px"),
             )  # fmt: skip
             return made.add_class(f"nnvis-{name}")
 
         self._values = axis(x, "value of the weight", side="top", label_offset="32px")
-        upright = {"orientation": "vertical", "label_offset": "52px", "num_ticks": 5}
+        upright = {"orientation": "vertical", "label_offset": "62px", "num_ticks": 5}
         self._alphas = axis(alpha, "alpha", tick_format=".1f", **upright)
         way = [self._ends[0], self.spreads[0], self.minima[0], self.before, *self.ways.values(), *self.stops.values(), self.turn]
         below = [self._ends[1], self.spreads[1], self.floor, self.minima[1], self.curve, *self.points.values()]

@@ -43,7 +43,7 @@ function render({ model, el }) {
         model.send({ key: event.key, shift: event.shiftKey });
       });
       plots.addEventListener("mousedown", (event) => {
-        plots.focus({ preventScroll: true });
+        plots.focus({ preventScroll: true, focusVisible: false });
         if (event.shiftKey) event.stopPropagation(); // JupyterLab would take it for a selection of cells
       });
     }

@@ -35,8 +35,8 @@ class ParameterDrawing(ParameterHands):
 
     _filed = False  # what is shown comes from a file
 
-    def _count_again(self) -> None:
-        """Measure again what cannot tell its confidences under other conventions; the labels do not wait."""
+    def _follow_rules(self) -> None:
+        """Label a preview anew; measure again what cannot tell its confidences under other conventions."""
         raise NotImplementedError
 
     def _build(self, settings: dict[str, Any], explorers: Mapping[str, Maker] | None) -> None:
@@ -181,7 +181,7 @@ class ParameterDrawing(ParameterHands):
         else:
             self._draw()
             if name in RULES:
-                self._count_again()
+                self._follow_rules()
 
     @property
     def unshown(self) -> list[widgets.Widget]:

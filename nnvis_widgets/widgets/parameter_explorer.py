@@ -11,9 +11,10 @@ from typing import Any
 
 from ..jobs import Step
 from ..results import ParameterScan, Result, ResultSet
+from ..results.patterns import PatternRules
 from .openings import Maker
 from .parameter_drawing import ParameterDrawing
-from .parameter_preview import COUNTING, Lines
+from .parameter_preview import COUNTING, INTERPOLATED, Lines
 from .parameter_study import FILED, KEPT, ParameterStudy, retold, trim, without_resamples
 
 
@@ -122,8 +123,10 @@ class ParameterExplorer(ParameterDrawing):
         """Whether that cannot tell its confidences under the present conventions, and is to be measured again."""
         return self._known is not None and not retold(self._known, self.rules)
 
-    def _count_again(self) -> None:
-        if self._known is not None and self._known.resampled is None:
+    def _follow_rules(self) -> None:
+        if self._preview is not None and self._preview.provenance["preview"] == INTERPOLATED:
+            self._stale()
+        elif self._known is not None and self._known.resampled is None:
             self._recompute()
 
     def _stale(self) -> None:
@@ -139,8 +142,9 @@ class ParameterExplorer(ParameterDrawing):
             for part in self._pictures:
                 part.add_class("nnvis-stale")
             return
-        self._preview = Lines(before[1]).moved_to(self.study.values(self.mid, before[1]))
-        self._lines = Lines(before[1])
+        whole = before[1].labelled(PatternRules.of(before[1].rules, **self.rules))
+        self._lines = Lines(whole)
+        self._preview = self._lines.moved_to(self.study.values(self.mid, whole))
         self._draw()
 
     def _partial(self, delivered: tuple[dict[str, Result], float]) -> bool:

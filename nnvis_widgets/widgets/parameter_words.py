@@ -167,7 +167,7 @@ def state_line(explorer: ParameterExplorer) -> str:
         notes.append("chosen as the largest: not typical of the others")
     conventions = (
         f"noise floor {rules['noise']:g} &times; rounding; a rise counts from {rules['shape']:g} of the range; flat: within "
-        f"{rules['plateau']:.0%} for {rules['plateau_length']:g} of alpha; convex within {rules['convexity']:.0%}; "
+        f"{100 * rules['plateau']:.3g}% for {rules['plateau_length']:g} of alpha; convex within {100 * rules['convexity']:.3g}%; "
         f"uncertain below {rules['confidence']:g}"
     )
     return " &middot; ".join(line) + "<br>" + "; ".join(notes) + (". " if notes else "") + f"Conventions: {conventions}."

@@ -190,8 +190,8 @@ def test_small_pictures_dots_and_counts_are_those_of_the_measurement(weights, sc
         drawn = np.array(drawn)[:, 1]
         np.testing.assert_allclose(shape(drawn), shape(both), atol=0.02)
         assert label.endswith("?") == bool(scan.uncertain[row])
+    weights.until(lambda: len(weights.dots()[0]) == 40, "40 dots")
     places, _, words = weights.dots()
-    assert len(places) == 40
     expected = np.stack([np.clip(scan.rho, places[:, 0].min() - 1e-3, 1.4), scan.u_star], 1)
     for at in expected:
         assert (np.abs(places - at) < 0.03).all(1).any(), at
