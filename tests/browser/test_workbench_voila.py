@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pages
 import pytest
 from driver import Explorer
@@ -68,3 +69,36 @@ def test_each_tab_opens_and_its_picture_can_be_taken_away(surface):
         pages.until(
             page, lambda name=name: bench.locator(f".nnvis-given a[download='{name}.svg']").count(), f"the {title} as a file"
         )
+
+
+def test_a_dot_of_the_diagram_is_clicked_and_dragged(surface):
+    page = surface.page
+    page.locator(".nnvis-workbench .lm-TabBar-tab", has_text=re.compile("^Weights$")).click()
+    weights = Explorer(page)
+    weights.root = page.locator(".nnvis-workbench .nnvis:has(> * .nnvis-phase)")
+    weights.part("phase").wait_for()
+    pages.until(page, lambda: "n = " in weights.text("state") and not weights.part("cancel").is_enabled(), "a scan")
+    weights.still(weights.part("phase"))
+
+    def dots():
+        found = (
+            weights.part("phase")
+            .locator("path.dot")
+            .evaluate_all(
+                "all => all.map(e => e.getBoundingClientRect()).map(b => [b.x + b.width / 2, b.y + b.height / 2, b.width])"
+            )
+        )
+        found = np.array([one for one in found if one[2] > 0])
+        centres, rings = found[:, :2], found[:, 2] > 15
+        assert rings.sum() == 1
+        return centres[~rings], centres[rings][0]
+
+    (places, ring), before = pages.until(page, dots, "dots and a ring"), weights.text("read")
+    at = places[np.linalg.norm(places - ring, axis=1).argmax()]
+    page.mouse.click(*at)
+    pages.until(page, lambda: weights.text("read") != before, "another weight")
+    page.mouse.move(*at)
+    page.mouse.down()
+    page.mouse.move(at[0] - 40, at[1], steps=4)
+    page.mouse.up()
+    pages.until(page, lambda: "What if" in weights.text("whatif-words"), "what if")
