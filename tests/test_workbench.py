@@ -233,25 +233,13 @@ def test_a_state_that_is_refused_changes_nothing(bench, broken):
     assert bench.snapshot() == before
 
 
-def test_the_code_makes_the_picture_again(bench, world):
-    paths = front(bench)
-    with paths.together():
-        paths.scope, paths.points, paths.band = "0", 7, False
-    paths.compute()
-    evaluator, runs = world
-    line = next(line for line in bench.code().splitlines() if line.startswith("nv.PathExplorer"))
-    again = eval(line, {"nv": nv, "evaluator": evaluator, "run": runs})
-    assert again.snapshot() == paths.snapshot()
-    again.compute()
-    assert again.results["linear"].loss.tolist() == paths.results["linear"].loss.tolist()
-    again.close()
-
-
 @pytest.mark.parametrize("tab", [tab for tab in TABS if tab != "Preliminary"])
-def test_every_picture_carries_its_recipe(world, tab, tmp_path):
+def test_every_picture_carries_its_recipe_whose_code_makes_it_again(world, tab, tmp_path):
     bench = nv.Workbench(world[0], world[1]["slow"], tab=tab)
     if tab != "Monitor":
         assert bench.picture() is None
+    paths = {"scope": "0", "points": 7, "band": False, "log_loss": True}
+    front(bench).restore({"Paths": paths, "Weights": {"count": 6}, "Surface": {"resolution": 9}}.get(tab, {}))
     bench.compute()
     (tmp_path / "picture.png").write_bytes(bench.picture())
     recipe = nv.recipe_of(tmp_path / "picture.png")
