@@ -147,6 +147,20 @@ class TestPutBack:
         assert got.relabelled(margin=0.05).label[1] == "ambient"
         assert any("300 samples cannot show a layer to be harmless to within 1.00%" in note for note in got.notes)
 
+    def test_a_layer_that_has_stayed_the_identity_but_for_a_hair_is_ambient(self):
+        model = factories.made(lambda: nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 6), nn.Identity(), nn.Linear(6, 3)))
+        states = factories.states(model, 2, size=0.6)
+        states[0] |= {"2.weight": torch.eye(6), "2.bias": torch.zeros(6)}
+        states[1] |= {"2.weight": torch.eye(6) + 1e-5, "2.bias": torch.full((6,), 1e-5)}
+        x = factories.vectors(2000, dtype=torch.float32)[0]
+        data = x, factories.loaded(model, states[1])(x).argmax(1)
+        got = nv.measure_layers(nv.Evaluator(model, data, device="cpu"), nv.Run.from_states(states))
+        assert got.layers == ["0", "2", "4"], "what has no weights is no layer"
+        assert got.moved.all()
+        assert got.criticality[1] == pytest.approx(0.0, abs=1e-3)
+        assert got.label[1] == "ambient"
+        assert {got.label[0], got.label[2]} <= {"critical", "intermediate"}
+
     def test_permuted_units_of_one_layer_are_another_layer(self, world):
         final = world.states[3]
         order = torch.tensor([3, 4, 5, 0, 1, 2])

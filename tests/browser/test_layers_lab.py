@@ -16,7 +16,8 @@ import nnvis_widgets as nv
 CELL = """
 import nnvis_widgets as nv
 demo = nv.load_demo("digits")
-explorer = nv.LayerMap(demo.evaluator, demo.run, draws=3)
+train = nv.Evaluator(demo.model, demo.train, name="train", samples=300)
+explorer = nv.LayerMap({"test": demo.evaluator, "train": train}, demo.run, draws=3)
 explorer
 """
 LAYERS = ["conv1", "conv2", "fc1", "fc2", "fc3"]
@@ -141,9 +142,9 @@ def layers(notebook):
     found = Layers(notebook.page)
     notebook.python(
         "with explorer.together():\n"
-        "    explorer.restore(dict(kind='reinit', at=0, draws=3, unit='module', part='all', samples=None, view='layers', joint=(),\n"
-        "                          metric='criticality', margin=0.01, critical_above=0.25, order='network', selected=None,\n"
-        "                          against='relative_distance'))\n"
+        "    explorer.restore(dict(kind='reinit', at=0, draws=3, seed=0, split='test', unit='module', part='all',\n"
+        "                          samples=None, view='layers', joint=(), metric='criticality', margin=0.01,\n"
+        "                          critical_above=0.25, order='network', selected=None, against='relative_distance'))\n"
         "explorer.close_explorers()"
     )
     found.part("dots").locator(".svg-figure").wait_for(state="attached")
@@ -224,6 +225,10 @@ def test_checkpoint_unit_part_and_samples_measure_anew(layers, demo):
     assert "n = 256 of 450" in layers.text("state"), "whole batches"
     layers.choose("samples", "all samples")
     layers.until(lambda: "n = 450 of 450" in layers.text("state"), "all samples")
+    train = nv.Evaluator(demo.model, demo.train, name="train", samples=300)
+    layers.choose("split", f"data: train (n = {train.n})")
+    layers.shows(nv.measure_layers(train, demo.run, at=2, unit="tensor"))
+    assert "train" in layers.text("state")
 
 
 def test_draws_are_dots_on_the_rows_and_small_ones_beside_them(layers, demo, study):
@@ -241,6 +246,8 @@ def test_draws_are_dots_on_the_rows_and_small_ones_beside_them(layers, demo, stu
     layers.type("draws", "5")
     layers.until(lambda: sum(map(len, layers.chart().dots("draws").values())) == 25, "25 draws")
     layers.until(lambda: "5 draws" in layers.text("state") and not layers.working, "all of them measured")
+    layers.type("seed", "4")
+    layers.shows(nv.measure_layers(demo.evaluator, demo.run, kind="rerandomise", draws=5, seed=4))
     layers.press("kind", "Re-initialise")
     layers.shows(study)
     layers.until(lambda: layers.root.locator(".nnvis-strip circle").count() == 25, "small dots beside the plot")
