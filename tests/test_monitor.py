@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 import time
 import warnings
@@ -579,7 +580,9 @@ class TestWidget:
         assert "ended at epoch 3" in monitor.status_line.value
         assert "bookmarks: epoch 3 (best)" in monitor.status_line.value
         assert monitor.view.figures["losses"].marks[1].x.tolist() == [1, 2, 3]
-        assert len(monitor.controls.children) == 1  # nothing to stop, nothing to mark
+        assert not {monitor.controls.stop, monitor.controls.bookmark} & {*monitor.controls.children}  # nothing to stop or to mark
+        monitor.controls.picture.click()
+        assert {"PNG", "SVG"} <= {*re.findall(r">([A-Z]{3})<", monitor.controls.link.value)}
         assert monitor.view.figures["way"].marks[1].x.shape == (4,)
         live = nv.TrainingMonitor(recorder)
         assert live.still() == monitor.still()

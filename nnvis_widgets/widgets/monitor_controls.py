@@ -1,6 +1,6 @@
 """The buttons of a training monitor; of a run that is over, those that still mean something.
 
-May import: ipywidgets.
+May import: ipywidgets, parts.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 import traitlets
 
+from .parts import pictures
+
 if TYPE_CHECKING:
     from .training_monitor import TrainingMonitor
 
 
 class MonitorControls(widgets.Box):
-    """Bookmark, stop, explore, and how the figures are drawn."""
+    """Bookmark, stop, explore, how the figures are drawn, and the picture to take away."""
 
     def __init__(self, monitor: TrainingMonitor):
         self._monitor = monitor
@@ -29,11 +31,15 @@ class MonitorControls(widgets.Box):
         traitlets.link((monitor, "log_loss"), (log, "value"))
         self.live = widgets.Checkbox(description="live", indent=False, layout=widgets.Layout(width="60px"))
         traitlets.link((monitor, "live"), (self.live.add_class("nnvis-live"), "value"))
+        self.picture = self._button("Picture", "image", self._offer)
+        self.link = widgets.HTML().add_class("nnvis-download")
         explore = [self.explore, self.why] if monitor.evaluator is not None or not monitor.over else []
         parts = (
             [*explore, log] if monitor.over else [self.bookmark, self.label, self.stop, *explore, widgets.HBox([log, self.live])]
         )
-        super().__init__(parts, layout=widgets.Layout(flex_flow="row wrap", align_items="center", width="100%"))
+        super().__init__(
+            [*parts, self.picture, self.link], layout=widgets.Layout(flex_flow="row wrap", align_items="center", width="100%")
+        )
 
     def follow(self) -> None:
         """Let buttons be pressed that do something now."""
@@ -42,6 +48,9 @@ class MonitorControls(widgets.Box):
         self.bookmark.tooltip = self.stop.tooltip = "nothing is being recorded" if ended else None
         reason = self._monitor.unexplorable
         self.explore.disabled, self.why.value = bool(reason), reason
+
+    def _offer(self) -> None:
+        self.link.value = pictures(self._monitor.picture, "nnvis_training")
 
     @property
     def unshown(self) -> list[widgets.Widget]:
