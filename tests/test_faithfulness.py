@@ -244,8 +244,10 @@ class TestHeldOut:
         with pytest.raises(ValueError, match="so there is no path"):
             nv.measure_faithfulness(evaluator, nv.Run.from_states([*walk[:4], walk[0]]))
         broken = {**walk[1], "fc2.bias": walk[1]["fc2.bias"] * float("nan")}
-        with pytest.raises(ValueError, match="NaN or infinity"):
-            nv.measure_faithfulness(evaluator, nv.Run.from_states([walk[0], broken, *walk[2:]]))
+        for at in (0, 1, len(walk) - 1):
+            states = [*walk[:at], broken, *walk[at + 1 :]]
+            with pytest.raises(ValueError, match=rf"checkpoint {at}: 'fc2\.bias' holds NaN or infinity"):
+                nv.measure_faithfulness(evaluator, nv.Run.from_states(states))
         with pytest.raises(TypeError, match="evaluator"):
             nv.iter_faithfulness(None, run)
 

@@ -560,6 +560,11 @@ class TestNormalised:
         unharmed = [name for name, label in zip(study.layers, study.label, strict=True) if label != "critical"]
         assert unharmed
         assert f"no longer fit what is reset: {unharmed[0]}" in explorer.state_line.value
+        # what lies within the interval of the policy in force is no other finding
+        wide = replace(study, policies={"recalibrate": study.criticality, "final": np.full(3, 0.9)}, high=np.full(3, 0.95))
+        explorer.results["layers"] = wide
+        explorer.margin = 0.03
+        assert "no longer fit" not in explorer.state_line.value
         explorer.batchnorm = "batch"
         assert "batch" in explorer.state_line.value
         explorer.close()

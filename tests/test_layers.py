@@ -596,7 +596,7 @@ def test_bad_input_is_refused_at_once(world, given, words):
 
 def test_a_diverged_checkpoint_and_foreign_objects_are_refused(world):
     lost = {**world.states[0], "fc1.bias": world.states[0]["fc1.bias"] * np.nan}
-    with pytest.raises(ValueError, match=r"'fc1\.bias' holds NaN"):
+    with pytest.raises(ValueError, match=r"checkpoint 0: 'fc1\.bias' holds NaN"):
         nv.iter_layers(world.evaluator, nv.Run.from_states([lost, world.states[3]]))
     with pytest.raises(TypeError, match="evaluator"):
         nv.iter_layers(world.model, world.run)

@@ -174,6 +174,8 @@ class TestPlane:
         bad = {**walk[1], "conv2.weight": walk[1]["conv2.weight"] * np.nan}
         with pytest.raises(StateError, match="checkpoint 1 of the run holds NaN"):
             nv.pca_plane(nv.Run.from_states([walk[0], bad, *walk[2:]]))
+        with pytest.raises(StateError, match=r"the centre .* holds NaN"):
+            nv.pca_plane(nv.Run.from_states([*walk, bad]))
         with pytest.raises(ValueError, match=r"center: 'final' or a state, such as run.final; received 'first'"):
             nv.pca_plane(run, center="first")
         with pytest.raises(TypeError, match="run: a Run"):

@@ -326,6 +326,7 @@ class TestRefused:
             (lambda o, t: o.mean(0), r"loss: a tensor, scalar or one value per sample \(16\); received a float64 tensor \(3,\)"),
             (lambda o, t: 1.0, "received a float"),
             (lambda o, t: o.mean(1) > 0, r"real numbers, received a bool tensor \(16,\)"),
+            (lambda o, t: F.mse_loss(o, t, reduction="sum"), "it sums over the samples of a batch"),
             (nn.MSELoss(reduction="sum"), "it sums over the samples of a batch"),
             (partial(F.mse_loss, reduction="sum"), "it sums over the samples of a batch"),
         ],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -276,10 +276,16 @@ def check_alphas(alphas: Any, positions: Sequence[float]) -> np.ndarray:
     return values
 
 
-def check_states(layout: Layout, states: Sequence[State], what: str) -> list[dict[str, Tensor]]:
-    """Return the states under the model's names; refuse other names, other shapes and NaN at a knot."""
-    checked = [layout.check(state, f"{what} {number}") for number, state in enumerate(states, 1)]
-    for number, state in enumerate(checked, 1):
+def check_states(
+    layout: Layout, states: Sequence[State], what: str, numbers: Iterable[int] | None = None
+) -> list[dict[str, Tensor]]:
+    """Return the states under the model's names; refuse other names, other shapes and NaN at a knot.
+
+    In errors they have these numbers: those of checkpoints in their run; default: 1, 2, ...
+    """
+    called = range(1, len(states) + 1) if numbers is None else list(numbers)
+    checked = [layout.check(state, f"{what} {number}") for number, state in zip(called, states, strict=True)]
+    for number, state in zip(called, checked, strict=True):
         for name in layout.shapes:
             if not torch.isfinite(state[name]).all():
                 raise StateError(

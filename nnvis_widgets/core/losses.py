@@ -43,6 +43,12 @@ def rows_of(values: Tensor) -> Tensor:
     return values.reshape(len(values), -1).mean(1) if values.ndim > 1 else values
 
 
+_A_SUM = (
+    "loss: it sums over the samples of a batch, so its value would depend on the batch size; use reduction='mean' or "
+    "reduction='none'"
+)
+
+
 def per_sample(loss: Score, output: Any, target: Any, n: int) -> tuple[Score, Weigh | None]:
     """Return a loss that gives (n,), and the samples' weights, where that equals the user's mean; else the loss as it is."""
     value = _checked(loss, n, output, target)
@@ -50,6 +56,8 @@ def per_sample(loss: Score, output: Any, target: Any, n: int) -> tuple[Score, We
         return partial(_mean_rows, loss), None
     unreduced = _without_reduction(loss)
     if unreduced is None:
+        if _doubles(loss, output, target, value):
+            raise ValueError(_A_SUM)
         return loss, None
     rows = unreduced(output, target)
     if not isinstance(rows, Tensor) or not rows.ndim or rows.shape[0] != n:
@@ -66,12 +74,20 @@ def per_sample(loss: Score, output: Any, target: Any, n: int) -> tuple[Score, We
     # a loss with a normalisation of its own: the user's number is another one than the mean over samples
     if not same(rows.double().mean()):
         if same(total):
-            raise ValueError(
-                "loss: it sums over the samples of a batch, so its value would depend on the batch size; "
-                "use reduction='mean' or reduction='none'"
-            )
+            raise ValueError(_A_SUM)
         return loss, None
     return partial(_counting_all, unreduced, getattr(loss, "ignore_index", None)), None
+
+
+def _doubles(loss: Score, output: Any, target: Any, value: Tensor) -> bool:
+    """Return whether a loss is twice as large where every sample is there twice: no mean is."""
+    if not (isinstance(output, Tensor) and isinstance(target, Tensor) and output.ndim and target.ndim and bool(value)):
+        return False
+    try:
+        twice = loss(torch.cat([output, output]), torch.cat([target, target]))
+    except Exception:  # one that is made for batches of this size
+        return False
+    return bool(torch.isclose(twice.double(), 2 * value.double(), rtol=1e-4 if value.dtype.itemsize > 2 else 1e-2))
 
 
 # functions of the module with their arguments bound, since closures cannot travel to another process

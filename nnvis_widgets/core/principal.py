@@ -107,8 +107,11 @@ def _plane(run: RunLike, layout: Layout, center: State, names: list[str]) -> Gen
         yield share / 2
     diverged = np.flatnonzero(~np.isfinite(np.diag(gram)))
     if len(diverged):
+        # where the centre has diverged, the distances of all checkpoints to it have
+        whole = any(not torch.isfinite(center[name]).all() for name in names)
+        which = "the centre (the last checkpoint, if none was given)" if whole else f"checkpoint {diverged[0]} of the run"
         raise StateError(
-            f"checkpoint {diverged[0]} of the run holds NaN or infinity, or is too far away to be squared; take a run of the "
+            f"{which} holds NaN or infinity, or is too far away to be squared; take a run of the "
             "checkpoints before: nv.Run.from_states([checkpoint.state for checkpoint in run[:k]])"
         )
     variances, loadings = components(gram, blocks.columns)

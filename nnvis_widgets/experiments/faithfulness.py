@@ -180,6 +180,9 @@ def _reports(
             travelled: Travel = finished.value
             break
         yield FaithfulnessReport.blank(list(PATHS), clocks, mid, 0.05 * share)
+    if not (np.isfinite(travelled.distance) and np.isfinite(travelled.clocks["arc length"]).all()):
+        for index in range(count):
+            check_states(layout, [run[index].state], "checkpoint", [index])
     travelled.clocks.update(own)
     if not travelled.distance > 0:
         raise ValueError("run: its last weights are its first, bit for bit, so there is no path; take a run that has moved")
@@ -191,7 +194,7 @@ def _reports(
     if not held:
         raise ValueError(f"checkpoints: at least one that is no knot; {by_way} is the knot at half of the way")
     indices = sorted({0, mid, by_way, count - 1, *held})
-    states = check_states(layout, [run[index].state for index in indices], "checkpoint")
+    states = check_states(layout, [run[index].state for index in indices], "checkpoint", indices)
     given = starts.get("unrelated")
     if given is not None and all(torch.equal(given[name], states[0][name]) for name in layout.shapes):
         raise ValueError("unrelated: the initial weights of another training, received those of this run")

@@ -59,7 +59,7 @@ def iter_parameters(
     given = None if isinstance(choose, str) and choose in CHOICES else pool.given(choose)
     first, middle, last = _checkpoints(run, start, mid, end)
     numbers = [first, *([] if middle is None else [middle]), last]
-    states = check_states(evaluator.layout, [run[number].state for number in numbers], "checkpoint")
+    states = check_states(evaluator.layout, [run[number].state for number in numbers], "checkpoint", numbers)
     paths: list[Any] = [LinearPath(states[0], states[-1])]
     if middle is not None:
         paths.append(QuadraticPath(states[0], states[1], states[2]))

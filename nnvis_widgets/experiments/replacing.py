@@ -168,7 +168,7 @@ def check_index(run: RunLike, name: str, index: Any) -> int:
 
 def states_of(evaluator: Evaluator, run: RunLike, *indices: int) -> list[dict[str, Tensor]]:
     """Return states of a run under the model's names; refuse NaN."""
-    return [check_states(evaluator.layout, [run[index].state], f"checkpoint {index}: state")[0] for index in indices]
+    return [check_states(evaluator.layout, [run[index].state], "checkpoint", [index])[0] for index in indices]
 
 
 def put_back(

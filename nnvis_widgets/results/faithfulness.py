@@ -158,7 +158,7 @@ class FaithfulnessReport(Result):
             skill = 1 - values / values[0, 0]
             if space == "weights":
                 return skill, skill, skill
-            return skill, *_interval(skill, 1 - self.draws[space] / self.draws[space][:1, :1])
+            return skill, *_interval(skill, 1 - self.draws[space] / self.draws[space][:1, :1], most=1.0)
 
     def rises(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the largest rise of the loss on the line from each origin, with its 95 % interval, shape (O,) each.
@@ -265,7 +265,7 @@ def _mean(values: np.ndarray) -> np.ndarray:
     return values.mean(-1) if values.shape[-1] else np.full(values.shape[:-1], NAN)
 
 
-def _interval(values: np.ndarray, draws: np.ndarray, least: float = -np.inf) -> tuple[np.ndarray, np.ndarray]:
+def _interval(values: np.ndarray, draws: np.ndarray, least: float = -np.inf, most: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of 95 % intervals, given the same from resamples (..., B): the basic bootstrap's (Davison and Hinkley, 1997).
 
     Noise makes a distance larger, never smaller, and that of resampling comes on top of that of sampling: as the resamples lie
@@ -277,4 +277,4 @@ def _interval(values: np.ndarray, draws: np.ndarray, least: float = -np.inf) -> 
     # what is equal in every resample but for their single precision has no width
     still = np.isclose(low, values, rtol=1e-6, atol=1e-12) & np.isclose(high, values, rtol=1e-6, atol=1e-12)
     low, high = np.where(still, values, 2 * values - high), np.where(still, values, 2 * values - low)
-    return np.maximum(low, least), np.maximum(high, least)
+    return np.clip(low, least, most), np.clip(high, least, most)

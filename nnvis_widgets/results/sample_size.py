@@ -227,7 +227,8 @@ class SamplesNeeded(Result):
     def __repr__(self) -> str:
         return (
             f"SamplesNeeded({self.quantity} difference {self.delta:.3g}: {_count(self.paired)} paired, {_count(self.unpaired)} "
-            f"unpaired; pilot n = {self.n})"
+            f"unpaired; with power {self.power:.0%} {_count(self.paired_power)} and {_count(self.unpaired_power)}; "
+            f"pilot n = {self.n})"
         )
 
     def to_pandas(self) -> pandas.DataFrame:

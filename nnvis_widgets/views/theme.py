@@ -33,7 +33,7 @@ _STYLE = """
 .nnvis .nnvis-faith { box-sizing: border-box; border: 1px solid var(--jp-border-color2); border-radius: 6px; }
 .nnvis .nnvis-faith { padding: 6px 8px; margin: 4px 0; }
 .nnvis .nnvis-faith-text { height: auto; overflow: hidden; }
-.nnvis .nnvis-faith-text .widget-html-content { min-width: 0; max-width: 100%; }
+.nnvis .nnvis-faith-text .widget-html-content, .nnvis .nnvis-cards .widget-html-content { min-width: 0; max-width: 100%; }
 .nnvis .nnvis-faith-text summary { color: var(--jp-content-font-color2); cursor: pointer; }
 .nnvis .nnvis-faith-text details { max-width: 100%; overflow-x: auto; font-size: 12px; }
 .nnvis .nnvis-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }

@@ -128,8 +128,8 @@ def _stale_statistics(study: LayerStudy) -> list[str]:
     if final is None or policy_in_force(study) == "final":
         return []
     only = [
-        name for name, value, label in zip(study.layers, final, labels, strict=True)
-        if value > study.critical_above and label in ("ambient", "intermediate")
+        name for name, value, high, label in zip(study.layers, final, study.high, labels, strict=True)
+        if value > max(study.critical_above, high) and label in ("ambient", "intermediate")
     ]  # fmt: skip
     if not only:
         return []

@@ -82,7 +82,7 @@ def detail_words(explorer: ParameterExplorer) -> str:
         parts.append(f"bump {scan.persistence[row]:.3g} high")
     moved = f"moved {scan.distance[row]:.4g}"
     if np.isfinite(scan.relative_distance[row]):
-        moved += f" ({scan.relative_distance[row]:.1f} &times; the r.m.s. of its layer)"
+        moved += f" ({scan.relative_distance[row]:.2g} &times; the r.m.s. of its layer)"
     parts.append(moved)
     if np.isfinite(scan.effect[row]):
         parts.append(f"first-order effect {scan.effect[row]:+.3g}")
