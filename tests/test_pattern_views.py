@@ -69,7 +69,10 @@ class TestMultiples:
             assert np.ptp(both) == pytest.approx(0.73)
         texts = view.names.text.tolist()
         assert texts == [f"[{row}, 7]" for row in (4, 3, 1, 2, 0, 5, 6)]
-        assert view.headings.text.tolist()[1] == "◆ convex linear, quadratic with a bump (4)"
+        assert (
+            view.headings.text.tolist()[1]
+            == "◆ convex linear, quadratic with a bump (4); 1 here mirrored (rho < 1/2): read right to left"
+        )
         for mark in view.figure.marks:
             if mark.visible and hasattr(mark, "y"):
                 assert np.isfinite(np.asarray(mark.y)[..., -1]).all()  # bqplot stumbles over a line that ends with nothing

@@ -6,6 +6,7 @@ gaps, so that a page of any scan costs the same.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -195,8 +196,11 @@ class MultiplesView(widgets.VBox):
         short = len({tensor for tensor, _ in scan.index}) == 1
         texts = [_name(scan, row, short) + (" ?" if doubtful[row] else "") for row in rows]
         self._write(self.names, [cell.x + _LEFT for cell in page.cells], [-cell.y - 0.15 for cell in page.cells], texts)
+        turned = Counter(scan.pattern[row] for row in rows if scan.mirrored[row])
         heads = [
-            f"{LOOKS[name].icon} {LOOKS[name].words} ({count})" + (", continued" if first else "")
+            f"{LOOKS[name].icon} {LOOKS[name].words} ({count})"
+            + (", continued" if first else "")
+            + (f"; {turned[name]} here mirrored (rho < 1/2): read right to left" if turned[name] else "")
             for _, name, first, count in page.headings
         ]
         self.headings.colors = [LOOKS[name].colour for _, name, _, _ in page.headings] or [INK]
