@@ -149,6 +149,9 @@ def measure_faithfulness(
     Controls: "linear" with the clock of arc length is re-timed; "speed-only" has the quadratic path's timing on the straight
     line; "piecewise-linear" has its knots without its bend; "quadratic by distance" has its mid knot at half of the way.
 
+    The intervals are the basic bootstrap's. Where single losses have heavy tails they are too narrow: those of a regression with
+    squared errors and n = 300 held the truth in 70 to 97 % of 91 test sets. There, a narrow miss decides nothing.
+
     Examples
     --------
     >>> import nnvis_widgets as nv

@@ -12,21 +12,21 @@ from typing import Any
 import ipywidgets as widgets
 
 from ..jobs import Step
-from ..results import LayerHistory, LayerStudy, PairwiseReset, Result
+from ..results import LayerHistory, LayerStudy, Result
 from ..views.static import Still, still_of
 from ..views.theme import style_sheet
 from .assist import Assist
 from .layer_controls import LayerControls
+from .layer_hands import LayerHands
 from .layer_keys import KEYS, LABELS, press
 from .layer_pictures import KINDS, LayerPictures, results_in
-from .layer_settings import LayerSettings
 from .layer_study import LayerWork
 from .layer_words import TERMS, legend, readout, state_line, summary
 from .openings import Maker, Openings
 from .parts import beside, fill
 
 
-class LayerMap(LayerSettings):
+class LayerMap(LayerHands):
     """Layer robustness, live: the harm done by resetting each layer, its interval, its rank, and its label.
 
     Parameters
@@ -154,11 +154,6 @@ class LayerMap(LayerSettings):
         """The map over checkpoints; None while there is none."""
         return self._found("history")
 
-    @property
-    def layer_pairs(self) -> PairwiseReset | None:
-        """The matrix of every two layers; None while there is none."""
-        return self._found("pairs")
-
     def _found(self, name: str) -> Any:
         found = self.results.get(name)
         return found if isinstance(found, KINDS[name]) else None
@@ -190,8 +185,6 @@ class LayerMap(LayerSettings):
         self.place.add_class("nnvis-stale")
 
     def _draw(self) -> None:
-        if not hasattr(self, "picture"):
-            return
         thresholds = {"margin": self.margin, "critical_above": self.critical_above}
         for name, found in self.results.items():
             if isinstance(found, (LayerStudy, LayerHistory)) and any(
@@ -215,107 +208,6 @@ class LayerMap(LayerSettings):
             self._wanted = False
         self.controls.follow()
         self._draw()
-
-    # ---- hands
-
-    def _clicked(self, row: int, second: bool) -> None:
-        """Choose a row of the picture and open it; the second way of clicking takes it into the joint set or out of it."""
-        names = self._rows()
-        if not 0 <= row < len(names):
-            return
-        if second:
-            self.toggle_joint(names[row])
-            return
-        self.selected = names[row]
-        if self.study is not None:
-            self._try(self.explore)
-
-    def _picked(self, row: int, checkpoint: int) -> None:
-        names = self._rows()
-        with self.together():
-            if row < len(names):
-                self.selected = names[row]
-            if self.study is not None:
-                self.at = checkpoint
-
-    def _chose(self, name: str) -> None:
-        self._clicked(self._rows().index(name), False)
-
-    def _rows(self) -> list[str]:
-        return self.pictures.rows(self)
-
-    def _try(self, act: Callable[[], Any]) -> None:
-        try:
-            act()
-        except Exception as error:
-            self.status.say(error)
-
-    # ---- buttons, as methods
-
-    def walk(self, step: int) -> None:
-        """Choose the row so many rows below the present one."""
-        names = self._rows()
-        if names:
-            at = names.index(self.selected) if self.selected in names else -1 if step > 0 else len(names)
-            self.selected = names[min(max(at + step, 0), len(names) - 1)]
-
-    def walk_pairs(self, down: int, across: int) -> None:
-        """Choose the pair whose cell lies so many rows below and columns beside that of the present one, in the matrix of pairs."""
-        names = self.layer_pairs.layers if self.layer_pairs is not None else []
-        at = [names.index(name) for name in self.joint if name in names]
-        if len(at) != 2:
-            self.pair(1, 0)
-            return
-        row, column = (at[0], at[1]) if self.selected == names[at[0]] else (at[1], at[0])
-        row, column = row + down, column + across
-        if row == column:  # over the diagonal
-            row, column = row + down, column + across
-        self.pair(row, column)
-
-    def toggle_joint(self, layer: str | None = None) -> None:
-        """Take a layer, default the chosen one, into the set that is reset together, or out of it."""
-        name = layer or self.selected
-        if name is not None:
-            self.joint = tuple(one for one in self.joint if one != name) if name in self.joint else (*self.joint, name)
-
-    def pair(self, first: int, second: int) -> None:
-        """Reset two layers of the matrix of pairs together, by their numbers in it; the same number twice chooses that layer."""
-        names = self.layer_pairs.layers if self.layer_pairs is not None else []
-        if not (0 <= first < len(names) and 0 <= second < len(names)):
-            return
-        with self.together():
-            self.selected = names[first]
-            if first != second:
-                self.joint = (names[first], names[second])
-
-    def clear_joint(self) -> None:
-        """Forget which layers were reset together."""
-        self.joint = ()
-
-    def explore(self, layer: str | None = None) -> widgets.Widget | None:
-        """Open the path explorer at a layer, default the chosen one, below; or hand its scope to `on_open`.
-
-        Raises
-        ------
-        ValueError
-            No layer is chosen, or this is a saved result without a model.
-        """
-        name = layer or self.selected
-        if self.study is None or name is None:
-            why = "a saved result holds no model" if self.study is None else "choose a layer first"
-            raise ValueError(f"explore: {why}")
-        scope = self.study.scope(name, self.unit, self.part)
-        if self._on_open is not None:
-            self._on_open(scope)
-            return None
-        front = self.openings.visit(f"Paths of {name}", self.study.evaluators, self.study.run, scope, self.split)
-        self.controls.follow()
-        return front
-
-    def close_explorers(self) -> None:
-        """Close what `explore` has opened."""
-        self.openings.clear()
-        self.controls.follow()
 
     def open_result(self, result: Result) -> None:
         """Show a saved study in place of the present one, until a setting changes."""
